@@ -1,0 +1,87 @@
+#pragma once
+// The index of all datasets in Firebird: rows with validity ranges, interned attributes, views for people.
+// The repository decides what exists (model/manifest); a catalog can always be made again from it.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/dataset.hpp"
+#include "model/entry.hpp"
+
+namespace syncropy {
+
+struct CatalogLocation {
+  std::string host;            // empty: embedded engine
+  std::uint16_t port = 3050;
+  std::string user = "SYSDBA";
+  std::string password;
+  std::string database;        // embedded: absolute file; networked: path or alias as that server knows it
+  std::string engine_folder;   // embedded: a folder of ours for firebird.conf (ServerMode = Classic) and lock files; made if missing
+};
+
+struct RecordedDataset {
+  DatasetInfo info;
+};
+
+// One attachment. Not thread-safe; make one per thread. Every failure is an Error: unavailable (server away, wrong password: says which),
+// data (not a catalog of ours, damaged, or of a newer schema: both version numbers and the remedy), io (disk full).
+class Catalog {
+ public:
+  // Creates the database and its schema where there is none; upgrades an older schema; refuses a newer one.
+  explicit Catalog(const CatalogLocation& location);
+  // Attaches only to what exists (Error no_input otherwise) and changes nothing: for `list`.
+  static Catalog open_existing(const CatalogLocation& location);
+  ~Catalog();
+  Catalog(Catalog&&) noexcept;
+
+  // All datasets of a client by sequence; of all clients, by client then sequence, when `client` is empty.
+  [[nodiscard]] std::vector<RecordedDataset> datasets(std::string_view client = {});
+
+  // The difference between the client's newest recorded dataset and the next one, in one transaction. Entry order does not matter.
+  class Recording {
+   public:
+    // `path` as it was is valid no longer: its version ends before this dataset. No error when there is none.
+    void end_version(std::string_view path);
+    // A version that begins with this dataset.
+    void begin_version(const Entry& entry);
+    // Writes the dataset's row and commits. Without it, the destructor rolls everything back.
+    void commit(const DatasetInfo& final_info);
+    Recording(Recording&&) noexcept;
+    ~Recording();
+    struct State;
+
+   private:
+    friend class Catalog;
+    explicit Recording(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+  };
+  // `sequence` must be greater than every recorded one of this client (Error internal). One Recording at a time per Catalog; recordings
+  // of different clients in different Catalogs (threads, processes) run side by side without conflict, shared interned rows included.
+  [[nodiscard]] Recording record(std::string_view client, std::uint64_t sequence);
+
+  // The dataset is gone: deletes its row and every version that no remaining dataset of the client covers. No error when not recorded.
+  void expire(std::string_view client, std::uint64_t sequence);
+  // Deletes all rows of a client: before it is recorded anew from its manifests.
+  void forget(std::string_view client);
+
+  // Rows of a query as text, NULL as "": for tests and people's questions. At most `most` rows.
+  struct Table {
+    std::vector<std::string> columns;
+    std::vector<std::vector<std::string>> rows;
+  };
+  [[nodiscard]] Table query(const std::string& sql, std::size_t most = 1'000);
+
+  // Version number this program writes.
+  static constexpr int schema_version = 1;
+  struct State;
+
+ private:
+  explicit Catalog(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace syncropy
