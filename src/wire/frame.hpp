@@ -1,0 +1,82 @@
+#pragma once
+// Length-prefixed frames over a byte stream: syncropy-protocol(7), "Frames".
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "util/stream.hpp"
+
+namespace syncropy {
+
+enum class MessageType : std::uint8_t {
+  hello = 0x01,
+  error = 0x02,
+  bye = 0x03,
+  run = 0x10,
+  output = 0x11,
+  ran = 0x12,
+  list = 0x20,
+  entries = 0x21,
+  problem = 0x22,
+  listed = 0x23,
+  credit = 0x24,
+  fetch = 0x30,
+  file = 0x31,
+  begin = 0x32,
+  data = 0x33,
+  keep = 0x34,
+  restart = 0x35,
+  end = 0x36,
+  failed = 0x37,
+};
+
+namespace limits {
+inline constexpr std::size_t frame_bytes = 1U << 20;  // payload, unpacked too
+}
+
+struct Frame {
+  MessageType type{};
+  std::string payload;
+};
+
+class FrameReader {
+ public:
+  explicit FrameReader(ByteStream& stream) : stream_(stream), buffer_(256U << 10, '\0') {}
+  // The next whole frame, unpacked; false at the peer's orderly end between two frames. Throws Error(protocol) for an
+  // end inside a frame, a frame above limits::frame_bytes, an unknown type.
+  [[nodiscard]] bool next(Frame& frame);
+  // Bytes taken from the stream so far.
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  bool fill(char* into, std::size_t count, bool end_allowed);
+
+  ByteStream& stream_;
+  std::string buffer_;
+  std::size_t at_ = 0, filled_ = 0;
+  std::uint64_t bytes_ = 0;
+};
+
+// Thread-safe. Gathers frames and hands them on in large writes, so that TLS records are full.
+class FrameWriter {
+ public:
+  explicit FrameWriter(ByteStream& stream) : stream_(stream) {}
+  // From now on payloads are packed with Zstandard where that makes them smaller.
+  void enable_compression() { compress_ = true; }
+  // Queues one frame of payload `head` then `body`; writes when 128 KiB have gathered.
+  void send(MessageType type, std::string_view head, std::string_view body = {});
+  // Hands everything queued to the stream.
+  void flush();
+
+ private:
+  void write_out();
+
+  ByteStream& stream_;
+  std::mutex mutex_;
+  std::string queued_;
+  bool compress_ = false;
+};
+
+}  // namespace syncropy
