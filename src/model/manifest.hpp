@@ -71,6 +71,7 @@ class SegmentReader {
   SegmentReader& operator=(const SegmentReader&) = delete;
   // The next entry, or false at the end.
   [[nodiscard]] bool next(Entry& entry);
+  [[nodiscard]] bool at_end() const { return left_ == 0; }
 
  private:
   std::string bytes_;

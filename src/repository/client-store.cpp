@@ -1,0 +1,232 @@
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/ioprio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "repository/manifest-store.hpp"
+#include "repository/repository.hpp"
+#include "util/escape.hpp"
+#include "util/file.hpp"
+#include "util/folder.hpp"
+
+// What a crash can leave, and why recovery is one rule: a dataset is built whole in .staging, its bytes reach the disk (syncfs), and
+// one rename gives it its final name. Before that rename it is in .staging and is nothing; after it, it is a dataset. An expired tree
+// leaves by one rename into .spare, and from there by one into .trash. So whatever stands in .staging or .trash is nobody's,
+// whatever stands in a tier is whole, and looking at the folders is enough.
+
+namespace syncropy {
+namespace {
+
+constexpr const char* staging_folder = ".staging";
+constexpr const char* spare_folder = ".spare";
+constexpr const char* trash_folder = ".trash";
+constexpr const char* latest_link = "latest";
+
+int rename_exclusive(int from, const std::string& name, int to, const std::string& new_name) {
+  return ::renameat2(from, name.c_str(), to, new_name.c_str(), RENAME_NOREPLACE);
+}
+
+Fd open_folder(int at, const std::string& name) { return Fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
+
+// Removing old trees must not slow down a backup or anything else that reads this disk.
+class IdleIo {
+ public:
+  IdleIo() : before_(static_cast<int>(::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0))) {
+    ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 7));
+  }
+  ~IdleIo() {
+    if (before_ >= 0) ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, before_);
+  }
+  IdleIo(const IdleIo&) = delete;
+  IdleIo& operator=(const IdleIo&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
+void ClientStore::lock(unsigned wait_seconds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(wait_seconds);
+  while (::flock(folder_.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) throw_errno(ExitStatus::repository, "lock", where_, "flock(2) must work on the repository's filesystem");
+    if (std::chrono::steady_clock::now() >= deadline)
+      throw Error(ExitStatus::busy, "another run of client '" + name_ + "' holds its lock on " + escape(where_),
+                  "wait for it to end ('fuser -v " + escape(where_) + "' shows it), then run again");
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+}
+
+Fd ClientStore::subfolder(const char* name, bool create) const {
+  if (create && ::mkdirat(folder_.get(), name, 0700) != 0 && errno != EEXIST) throw_errno(ExitStatus::repository, "make", where_ + "/" + name);
+  Fd folder = open_folder(folder_.get(), name);
+  if (!folder && (create || errno != ENOENT)) throw_errno(ExitStatus::repository, "open", where_ + "/" + name);
+  return folder;
+}
+
+ClientStore::Datasets ClientStore::datasets() const {
+  Datasets result;
+  for (Tier tier : all_tiers) {
+    const std::string tier_name(name_of(tier));
+    const Fd folder = subfolder(tier_name.c_str(), false);
+    if (!folder) continue;
+    for (const std::string& name : names_in(folder.get())) {
+      if (!is_dataset_name(name)) continue;
+      try {
+        const Fd manifest = open_beneath(folder.get(), name + "/manifest", O_RDONLY | O_DIRECTORY);
+        if (!manifest) throw_errno(ExitStatus::data, "open", where_ + "/" + tier_name + "/" + name + "/manifest");
+        DatasetInfo info = read_index(manifest.get(), where_ + "/" + tier_name + "/" + name).info;
+        if (info.client != name_ || info.tier != tier || info.name != name)
+          throw Error(ExitStatus::data, "its manifest says it is " + info.client + "/" + std::string(name_of(info.tier)) + "/" + info.name);
+        result.good.push_back({std::move(info)});
+      } catch (const Error& error) {
+        result.damaged.push_back({tier, name, error.what()});
+      }
+    }
+  }
+  std::sort(result.good.begin(), result.good.end(), [](const StoredDataset& l, const StoredDataset& r) { return l.info.sequence < r.info.sequence; });
+  return result;
+}
+
+std::uint64_t ClientStore::next_sequence(const Datasets& datasets) const {
+  std::uint64_t highest = datasets.good.empty() ? 0 : datasets.good.back().info.sequence;
+  if (const Fd spares = subfolder(spare_folder, false)) {
+    for (const std::string& name : names_in(spares.get())) {
+      try {
+        if (const Fd manifest = open_beneath(spares.get(), name + "/manifest", O_RDONLY | O_DIRECTORY))
+          highest = std::max(highest, read_index(manifest.get(), where_ + "/" + spare_folder + "/" + name).info.sequence);
+      } catch (const Error&) {
+        // A spare only ever raises the number; one that cannot be read raises nothing.
+      }
+    }
+  }
+  return highest + 1;
+}
+
+Fd ClientStore::open_dataset(Tier tier, const std::string& name) const {
+  const std::string path = std::string(name_of(tier)) + "/" + name;
+  Fd folder = open_beneath(folder_.get(), path, O_RDONLY | O_DIRECTORY);
+  if (!folder && errno == ENOENT)
+    throw Error(ExitStatus::no_input, "there is no dataset " + name_ + "/" + escape(path), "'syncropy list " + name_ + "' shows those that are there");
+  if (!folder) throw_errno(ExitStatus::repository, "open dataset", name_ + "/" + path, "run as the user that owns the repository");
+  while (::flock(folder.get(), LOCK_SH) != 0)
+    if (errno != EINTR) throw_errno(ExitStatus::repository, "lock dataset", name_ + "/" + path);
+  return folder;
+}
+
+unsigned ClientStore::recover() const {
+  unsigned unfinished = 0;
+  if (const Fd staging = subfolder(staging_folder, false)) {
+    for (const std::string& name : names_in(staging.get())) {
+      to_trash(staging.get(), name);
+      ++unfinished;
+    }
+  }
+  // Of several spares (a crash between two renames) the newest stays.
+  if (const Fd spares = subfolder(spare_folder, false)) {
+    const std::vector<std::string> names = names_in(spares.get());
+    for (std::size_t i = 0; i + 1 < names.size(); ++i) to_trash(spares.get(), names[i]);
+  }
+  point_latest();
+  return unfinished;
+}
+
+Staging ClientStore::begin(const std::string& name) const {
+  const Fd parent = subfolder(staging_folder, true);
+  Staging staging;
+  staging.name = name;
+  const std::string where = where_ + "/" + staging_folder + "/" + name;
+  if (::mkdirat(parent.get(), name.c_str(), 0700) != 0) throw_errno(ExitStatus::repository, "make", where);
+  staging.folder = open_folder(parent.get(), name);
+  if (!staging.folder || ::mkdirat(staging.folder.get(), "tree", 0700) != 0 || ::mkdirat(staging.folder.get(), "manifest", 0700) != 0)
+    throw_errno(ExitStatus::repository, "make", where);
+  staging.tree = open_folder(staging.folder.get(), "tree");
+  staging.manifest = open_folder(staging.folder.get(), "manifest");
+  if (!staging.tree || !staging.manifest) throw_errno(ExitStatus::repository, "open", where);
+  return staging;
+}
+
+std::string ClientStore::free_name(Tier tier, std::int64_t utc_seconds) const {
+  const Fd folder = subfolder(std::string(name_of(tier)).c_str(), false);
+  for (unsigned collision = 1;; ++collision) {
+    std::string name = dataset_name(utc_seconds, collision);
+    struct stat st{};
+    if (!folder || ::fstatat(folder.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return name;
+  }
+}
+
+void ClientStore::publish(Staging staging, Tier tier) const {
+  const std::string where = where_ + "/" + std::string(name_of(tier)) + "/" + staging.name;
+  const Fd parent = subfolder(staging_folder, true);
+  const Fd target = subfolder(std::string(name_of(tier)).c_str(), true);
+  // Contents before name: without this, a power cut leaves whole trees of empty files under a published name.
+  if (::syncfs(staging.folder.get()) != 0) throw_errno(ExitStatus::io, "sync the filesystem of", where);
+  if (rename_exclusive(parent.get(), staging.name, target.get(), staging.name) != 0) throw_errno(ExitStatus::repository, "publish", where);
+  for (const Fd* folder : {&target, &parent, &folder_})
+    if (::fsync(folder->get()) != 0) throw_errno(ExitStatus::io, "sync", where);
+  point_latest();
+}
+
+void ClientStore::discard(Staging staging) const { to_trash(subfolder(staging_folder, true).get(), staging.name); }
+
+RetireResult ClientStore::retire(Tier tier, const std::string& name) const {
+  const Fd from = subfolder(std::string(name_of(tier)).c_str(), true);
+  const Fd spares = subfolder(spare_folder, true);
+  const Fd dataset = open_folder(from.get(), name);
+  if (!dataset) throw_errno(ExitStatus::repository, "open dataset", where_ + "/" + std::string(name_of(tier)) + "/" + name);
+  if (::flock(dataset.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return RetireResult::in_use;
+    throw_errno(ExitStatus::repository, "lock dataset", name);
+  }
+  const std::vector<std::string> before = names_in(spares.get());
+  if (rename_exclusive(from.get(), name, spares.get(), std::string(name_of(tier)) + "." + name) != 0)
+    throw_errno(ExitStatus::repository, "expire dataset", where_ + "/" + std::string(name_of(tier)) + "/" + name);
+  for (const Fd* folder : {&from, &spares})
+    if (::fsync(folder->get()) != 0) throw_errno(ExitStatus::io, "sync", where_);
+  for (const std::string& old : before) to_trash(spares.get(), old);
+  point_latest();
+  return RetireResult::retired;
+}
+
+void ClientStore::to_trash(int from, const std::string& name) const {
+  const Fd trash = subfolder(trash_folder, true);
+  for (unsigned number = 1;; ++number) {
+    if (rename_exclusive(from, name, trash.get(), std::to_string(number)) == 0) return;
+    if (errno != EEXIST) throw_errno(ExitStatus::repository, "move to the trash", where_ + "/…/" + name);
+  }
+}
+
+void ClientStore::empty_trash() const {
+  const Fd trash = subfolder(trash_folder, false);
+  if (!trash) return;
+  const IdleIo idle;
+  for (const std::string& name : names_in(trash.get())) remove_tree(trash.get(), name);
+}
+
+void ClientStore::point_latest() const {
+  const Datasets all = datasets();
+  const std::string target = all.good.empty() ? "" : std::string(name_of(all.good.back().info.tier)) + "/" + all.good.back().info.name;
+  char now[256];
+  const ssize_t length = ::readlinkat(folder_.get(), latest_link, now, sizeof now);
+  if (length >= 0 && std::string_view(now, static_cast<std::size_t>(length)) == target) return;
+  if (target.empty()) {
+    ::unlinkat(folder_.get(), latest_link, 0);
+    return;
+  }
+  constexpr const char* draft = ".latest-new";
+  ::unlinkat(folder_.get(), draft, 0);
+  if (::symlinkat(target.c_str(), folder_.get(), draft) != 0 || ::renameat(folder_.get(), draft, folder_.get(), latest_link) != 0)
+    throw_errno(ExitStatus::repository, "point the link", where_ + "/" + latest_link);
+}
+
+}  // namespace syncropy

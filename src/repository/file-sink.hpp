@@ -1,0 +1,46 @@
+#pragma once
+// One file on its way into a tree: content in ascending order, hashed as it is written.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "model/entry.hpp"
+#include "util/digest.hpp"
+#include "util/error.hpp"
+#include "util/fd.hpp"
+
+namespace syncropy {
+
+// Raised by keep() and finish() when the stored predecessor turns out not to hold what it should: fetch the file whole.
+class PredecessorDamaged : public Error {
+ public:
+  using Error::Error;
+};
+
+class FileSink {
+ public:
+  // `file`: new, empty, open for writing. `predecessor`: the same path in the dataset before, for keep(); may be empty. Where the
+  // filesystem has reflinks the file starts as its clone and only what changed is written.
+  FileSink(Fd file, Fd predecessor, std::string name_for_messages);
+
+  // Content at `offset`, which is not below the end of what came before; a gap is a hole.
+  void data(std::uint64_t offset, std::string_view bytes);
+  // `length` bytes at `offset` are those of the predecessor at the same place.
+  void keep(std::uint64_t offset, std::uint64_t length);
+  // All that came is void: begins anew.
+  void restart();
+  // Sets size (a tail without data is a hole), mode 0400 and mtime, closes checked, and returns the digest of the content.
+  [[nodiscard]] Digest finish(std::uint64_t size, Timestamp mtime);
+
+ private:
+  void hole_until(std::uint64_t offset);
+
+  Fd file_, predecessor_;
+  std::string name_;
+  Hasher hasher_;
+  std::uint64_t at_ = 0;
+  bool cloned_ = false;
+};
+
+}  // namespace syncropy

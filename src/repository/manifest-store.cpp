@@ -1,0 +1,117 @@
+#include "repository/manifest-store.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "util/compress.hpp"
+#include "util/file.hpp"
+
+namespace syncropy {
+namespace {
+
+constexpr const char* index_name = "index";
+constexpr int manifest_level = 3;
+
+std::string segment_name(const Digest& digest) { return to_hex(digest) + ".zst"; }
+
+}  // namespace
+
+ManifestIndex read_index(int manifest_folder, const std::string& subject) {
+  try {
+    return decode_index(read_file(manifest_folder, index_name, limits::index_bytes, ExitStatus::data), subject + "/manifest/index");
+  } catch (const SystemError& error) {
+    throw Error(ExitStatus::data, subject + ": its manifest cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
+  }
+}
+
+ManifestReader::ManifestReader(Fd manifest_folder, std::string subject)
+    : folder_(std::move(manifest_folder)), subject_(std::move(subject)), index_(read_index(folder_.get(), subject_)) {}
+
+bool ManifestReader::next(Entry& entry) {
+  for (;;) {
+    if (reader_ && reader_->next(entry)) return true;
+    reader_.reset();
+    if (next_segment_ == index_.segments.size()) return false;
+    const SegmentInfo& info = index_.segments[next_segment_++];
+    const std::string name = segment_name(info.digest), subject = subject_ + "/manifest/" + name;
+    std::string packed;
+    try {
+      packed = read_file(folder_.get(), name, limits::segment_bytes, ExitStatus::data);
+    } catch (const SystemError& error) {
+      throw Error(ExitStatus::data, subject + ": cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
+    }
+    reader_ = std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), info, subject);
+  }
+}
+
+const SegmentInfo* ManifestReader::at_segment() const {
+  return (reader_ && !reader_->at_end()) || next_segment_ == index_.segments.size() ? nullptr : &index_.segments[next_segment_];
+}
+
+void ManifestReader::skip_segment() {
+  reader_.reset();
+  ++next_segment_;
+}
+
+ManifestWriter::ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder)
+    : folder_(std::move(manifest_folder)), previous_folder_(std::move(previous_folder)) {
+  if (previous_index != nullptr)
+    for (const SegmentInfo& segment : previous_index->segments) previous_digests_.insert(to_hex(segment.digest));
+}
+
+void ManifestWriter::add(const Entry& entry) {
+  if (!writer_.empty() && writer_.starts_new(entry)) write_segment();
+  writer_.add(entry);
+}
+
+void ManifestWriter::write_segment() {
+  SegmentWriter::Segment segment = writer_.take();
+  const std::string name = segment_name(segment.info.digest);
+  const bool shared = previous_digests_.contains(to_hex(segment.info.digest)) &&
+                      ::linkat(previous_folder_.get(), name.c_str(), folder_.get(), name.c_str(), 0) == 0;
+  if (!shared) create_file(folder_.get(), name, compress(segment.bytes, manifest_level), 0400);
+  index_.segments.push_back(std::move(segment.info));
+}
+
+void ManifestWriter::finish(const DatasetInfo& info) {
+  if (!writer_.empty()) write_segment();
+  index_.info = info;
+  create_file(folder_.get(), index_name, encode_index(index_), 0400);
+}
+
+void compare_manifests(ManifestReader& before, ManifestReader& after, const ManifestChanges& changes) {
+  Entry old_entry, new_entry;
+  bool have_old = false, have_new = false;
+  auto pull = [](ManifestReader& reader, Entry& entry, bool& have) { have = have || reader.next(entry); };
+  for (;;) {
+    if (!have_old && !have_new) {
+      const SegmentInfo *left = before.at_segment(), *right = after.at_segment();
+      if (left != nullptr && right != nullptr && left->digest == right->digest) {
+        before.skip_segment();
+        after.skip_segment();
+        continue;
+      }
+    }
+    pull(before, old_entry, have_old);
+    pull(after, new_entry, have_new);
+    if (!have_old && !have_new) return;
+    const auto order = !have_old ? std::strong_ordering::greater : !have_new ? std::strong_ordering::less : compare_paths(old_entry.path, new_entry.path);
+    if (order < 0) {
+      changes.gone(old_entry);
+      have_old = false;
+    } else if (order > 0) {
+      changes.added(new_entry);
+      have_new = false;
+    } else {
+      old_entry.flags &= static_cast<std::uint8_t>(~racy);  // says how it was read, not what it is
+      Entry plain = new_entry;
+      plain.flags &= static_cast<std::uint8_t>(~racy);
+      if (!(old_entry == plain)) changes.changed(old_entry, new_entry);
+      have_old = have_new = false;
+    }
+  }
+}
+
+}  // namespace syncropy

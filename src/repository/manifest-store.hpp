@@ -1,0 +1,61 @@
+#pragma once
+// Where a manifest's bytes lie: folder manifest/ of a dataset, with `index` and one compressed file per segment, named by the digest of
+// the segment before compression. A segment that the dataset before has too is a hard link to it.
+
+#include <functional>
+#include <memory>
+#include <unordered_set>
+
+#include "model/manifest.hpp"
+#include "util/fd.hpp"
+
+namespace syncropy {
+
+// Errors are ExitStatus::data and begin with `subject`, the dataset's path for people.
+[[nodiscard]] ManifestIndex read_index(int manifest_folder, const std::string& subject);
+
+// Entries of a manifest in order.
+class ManifestReader {
+ public:
+  ManifestReader(Fd manifest_folder, std::string subject);
+  [[nodiscard]] const ManifestIndex& index() const { return index_; }
+  [[nodiscard]] bool next(Entry& entry);
+  // The segment that the next entry begins; null inside a segment and at the end.
+  [[nodiscard]] const SegmentInfo* at_segment() const;
+  void skip_segment();
+
+ private:
+  Fd folder_;
+  std::string subject_;
+  ManifestIndex index_;
+  std::size_t next_segment_ = 0;
+  std::unique_ptr<SegmentReader> reader_;
+};
+
+class ManifestWriter {
+ public:
+  // `previous`: the manifest folder of the dataset before, to share segments with, and its index (read here, not kept); null and empty where there is none.
+  ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder);
+  void add(const Entry& entry);
+  // Writes the last segment and the index. `info.entries` must be the number of entries added.
+  void finish(const DatasetInfo& info);
+
+ private:
+  void write_segment();
+
+  Fd folder_;
+  std::unordered_set<std::string> previous_digests_;  // as hexadecimal digits
+  Fd previous_folder_;
+  SegmentWriter writer_;
+  ManifestIndex index_;
+};
+
+// What one manifest has and another has not, segment by segment: equal segments are not read.
+struct ManifestChanges {
+  std::function<void(const Entry&)> gone;                         // only in `before`
+  std::function<void(const Entry&, const Entry&)> changed;        // before, after: differ in anything but the flag racy
+  std::function<void(const Entry&)> added;                        // only in `after`
+};
+void compare_manifests(ManifestReader& before, ManifestReader& after, const ManifestChanges& changes);
+
+}  // namespace syncropy

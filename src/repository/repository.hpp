@@ -1,0 +1,111 @@
+#pragma once
+// The directory with the trees: syncropy-repository(5). Every name in it is built here or in model/dataset.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/dataset.hpp"
+#include "model/manifest.hpp"
+#include "util/fd.hpp"
+
+namespace syncropy {
+
+// A dataset as the repository holds it.
+struct StoredDataset {
+  DatasetInfo info;
+};
+
+// A dataset whose manifest index cannot be read, or does not belong where it lies: reported, never linked from, never expired.
+struct DamagedDataset {
+  Tier tier{};
+  std::string name;
+  std::string why;
+};
+
+class Repository;
+
+// A tree under construction: CLIENT/.staging/NAME with tree/ and manifest/ in it.
+struct Staging {
+  std::string name;
+  Fd folder, tree, manifest;
+};
+
+enum class RetireResult { retired, in_use };
+
+// One client's folder.
+class ClientStore {
+ public:
+  // Takes the client's lock (flock on its folder), waiting up to `wait_seconds`; throws Error(busy) after that. Held until destruction.
+  void lock(unsigned wait_seconds);
+
+  struct Datasets {
+    std::vector<StoredDataset> good;        // by sequence
+    std::vector<DamagedDataset> damaged;
+  };
+  [[nodiscard]] Datasets datasets() const;
+  // One more than every sequence that was published here, the spare's included.
+  [[nodiscard]] std::uint64_t next_sequence(const Datasets& datasets) const;
+
+  // Opens a dataset's folder and holds a shared lock on it as long as the descriptor lives: expiry passes it over.
+  [[nodiscard]] Fd open_dataset(Tier tier, const std::string& name) const;
+
+  // The rule of recovery: what lies in .staging has no final name and goes to the trash; the link `latest` points to the newest
+  // dataset. Safe to apply twice. Returns how many unfinished trees there were. Needs the lock.
+  unsigned recover() const;
+
+  [[nodiscard]] Staging begin(const std::string& name) const;
+  // Syncs the filesystem, renames the staging into its tier under its first free name at or after `info.name` (never over
+  // something else), syncs both parents, moves `latest`. The manifest must be written under that same name: so the name is fixed by
+  // free_name() before the manifest is written.
+  void publish(Staging staging, Tier tier) const;
+  [[nodiscard]] std::string free_name(Tier tier, std::int64_t utc_seconds) const;
+
+  // An unpublished tree goes to the trash.
+  void discard(Staging staging) const;
+
+  // Takes a dataset out of its tier: it becomes the spare, the spare there was goes to the trash.
+  [[nodiscard]] RetireResult retire(Tier tier, const std::string& name) const;
+  // Removes what lies in the trash, at idle I/O priority.
+  void empty_trash() const;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+ private:
+  friend class Repository;
+  ClientStore(Fd folder, std::string name, std::string where) : folder_(std::move(folder)), name_(std::move(name)), where_(std::move(where)) {}
+  [[nodiscard]] Fd subfolder(const char* name, bool create) const;
+  void to_trash(int from, const std::string& name) const;
+  void point_latest() const;
+
+  Fd folder_;
+  std::string name_;
+  std::string where_;  // for messages: REPOSITORY/CLIENT
+};
+
+class Repository {
+ public:
+  // Makes an empty repository at absolute path `path`: the folder if missing (its parent must exist), .syncropy/ in it. An existing folder must
+  // be empty. Error(repository) otherwise.
+  static void create(const std::string& path);
+  // Throws Error(repository) when missing, not ours, of a newer format, or (with `writable`) not writable by this user.
+  static Repository open(const std::string& path, bool writable);
+
+  // The client's folder; made if missing when the repository was opened writable, else Error(no_input).
+  [[nodiscard]] ClientStore client(const std::string& name) const;
+  [[nodiscard]] std::vector<std::string> clients() const;  // sorted
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const std::string& id() const { return id_; }
+  // Where the embedded catalog and its engine's files lie by default.
+  [[nodiscard]] std::string catalog_file() const { return path_ + "/.syncropy/catalog.fdb"; }
+  [[nodiscard]] std::string engine_folder() const { return path_ + "/.syncropy/firebird"; }
+
+ private:
+  Repository(Fd root, std::string path, std::string id, bool writable) : root_(std::move(root)), path_(std::move(path)), id_(std::move(id)), writable_(writable) {}
+  Fd root_;
+  std::string path_, id_;
+  bool writable_;
+};
+
+}  // namespace syncropy

@@ -1,0 +1,144 @@
+#include "repository/tree.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "util/error.hpp"
+#include "util/escape.hpp"
+
+namespace syncropy {
+namespace {
+
+constexpr mode_t file_mode = 0400, folder_mode = 0700;
+
+// The stored shape of an entry; times are compared as the filesystem keeps them, so one it had to clamp is not compared.
+bool is_as_stored(const struct stat& st, const Entry& entry) {
+  if (entry.stat.type == FileType::symlink) return S_ISLNK(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == entry.details.link_target.size();
+  constexpr std::int64_t clamps_above = 0x7FFFFFFF, clamps_below = -0x7FFFFFFF - 1;
+  const bool may_be_clamped = entry.stat.mtime.seconds > clamps_above || entry.stat.mtime.seconds < clamps_below;
+  return S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == entry.stat.size &&
+         (may_be_clamped || (st.st_mtim.tv_sec == entry.stat.mtime.seconds && st.st_mtim.tv_nsec == static_cast<long>(entry.stat.mtime.nanoseconds)));
+}
+
+}  // namespace
+
+TreeBuilder::TreeBuilder(const Fd& tree, const Fd& previous)
+    : tree_(tree.duplicate()), previous_(previous ? previous.duplicate() : Fd()), has_previous_(previous) {}
+
+int TreeBuilder::folder(std::string_view path) {
+  const int fd = tree_.move_to(path);
+  if (fd < 0) throw_errno(ExitStatus::repository, "open the stored folder", path);
+  return fd;
+}
+
+void TreeBuilder::make_folder(std::string_view path) {
+  if (path.empty()) return;  // tree/ itself
+  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) != 0) throw_errno(ExitStatus::repository, "make the stored folder", path);
+}
+
+LinkResult TreeBuilder::link_previous(const Entry& entry) {
+  if (!has_previous_) return LinkResult::missing;
+  const std::string name(name_of(entry.path));
+  const int to = folder(parent_of(entry.path));
+  const int from = previous_.move_to(parent_of(entry.path));
+  struct stat st{};
+  if (from < 0 || ::fstatat(from, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !is_as_stored(st, entry)) return LinkResult::missing;
+  if (::linkat(from, name.c_str(), to, name.c_str(), 0) == 0) return LinkResult::linked;
+  if (errno == EMLINK || errno == EXDEV) return LinkResult::copy_needed;
+  if (errno == ENOENT) return LinkResult::missing;
+  throw_errno(ExitStatus::repository, "link the stored file", entry.path);
+}
+
+Fd TreeBuilder::open_previous(const Entry& entry) {
+  if (!has_previous_) return Fd();
+  const int from = previous_.move_to(parent_of(entry.path));
+  if (from < 0) return Fd();
+  Fd file(::openat(from, std::string(name_of(entry.path)).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st{};
+  if (file && (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) != entry.stat.size)) return Fd();
+  return file;
+}
+
+LinkResult TreeBuilder::copy_previous(const Entry& entry, Timestamp mtime) {
+  if (entry.stat.type == FileType::symlink) {
+    make_symlink(entry.path, entry.details.link_target, mtime);
+    return LinkResult::linked;
+  }
+  Fd from = open_previous(entry);
+  if (!from) return LinkResult::missing;
+  FileSink sink = create_file(entry.path, true);
+  bool good = true;
+  try {
+    // Holes stay holes: data extents are copied, the rest is left.
+    std::uint64_t at = 0;
+    while (at < entry.stat.size) {
+      const off_t data = ::lseek(from.get(), static_cast<off_t>(at), SEEK_DATA);
+      if (data < 0 && errno == ENXIO) break;
+      const off_t begin = data < 0 ? static_cast<off_t>(at) : data;
+      const off_t hole = data < 0 ? -1 : ::lseek(from.get(), begin, SEEK_HOLE);
+      const std::uint64_t end = hole < 0 ? entry.stat.size : std::min(static_cast<std::uint64_t>(hole), entry.stat.size);
+      sink.keep(static_cast<std::uint64_t>(begin), end - static_cast<std::uint64_t>(begin));
+      at = end;
+    }
+    good = entry.digest && sink.finish(entry.stat.size, mtime) == *entry.digest;
+  } catch (const PredecessorDamaged&) {
+    good = false;
+  }
+  if (good) return LinkResult::linked;
+  remove_file(entry.path);
+  return LinkResult::missing;
+}
+
+void TreeBuilder::link_within(std::string_view leader, const Entry& entry) {
+  Fd from_folder = open_beneath(folder(""), parent_of(leader), O_RDONLY | O_DIRECTORY);
+  if (!from_folder) throw_errno(ExitStatus::repository, "open the stored folder of", leader);
+  const int to = folder(parent_of(entry.path));
+  const std::string from_name(name_of(leader)), name(name_of(entry.path));
+  if (::linkat(from_folder.get(), from_name.c_str(), to, name.c_str(), 0) == 0) return;
+  if (errno != EMLINK && errno != EXDEV) throw_errno(ExitStatus::repository, "link the stored file", entry.path);
+  if (entry.stat.type == FileType::symlink) return make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
+  Fd from(::openat(from_folder.get(), from_name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!from) throw_errno(ExitStatus::repository, "open the stored file", leader);
+  Fd file(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
+  if (!file) throw_errno(ExitStatus::repository, "create the stored file", entry.path);
+  FileSink sink(std::move(file), std::move(from), escape(entry.path));
+  sink.keep(0, entry.stat.size);
+  static_cast<void>(sink.finish(entry.stat.size, entry.stat.mtime));
+}
+
+void TreeBuilder::make_symlink(std::string_view path, const std::string& target, Timestamp mtime) {
+  const int parent = folder(parent_of(path));
+  const std::string name(name_of(path));
+  if (::symlinkat(target.c_str(), parent, name.c_str()) != 0) throw_errno(ExitStatus::repository, "make the stored link", path);
+  const timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, static_cast<long>(mtime.nanoseconds)}};
+  if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) throw_errno(ExitStatus::repository, "set the time of the stored link", path);
+}
+
+void TreeBuilder::remove_file(std::string_view path) {
+  if (::unlinkat(folder(parent_of(path)), std::string(name_of(path)).c_str(), 0) != 0 && errno != ENOENT) throw_errno(ExitStatus::repository, "remove the stored file", path);
+}
+
+FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) {
+  const std::string name(name_of(path));
+  Fd file(::openat(folder(parent_of(path)), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
+  if (!file) throw_errno(ExitStatus::repository, "create the stored file", path);
+  Fd predecessor;
+  if (with_predecessor && has_previous_) {
+    const int from = previous_.move_to(parent_of(path));
+    if (from >= 0) predecessor = Fd(::openat(from, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  }
+  return FileSink(std::move(file), std::move(predecessor), escape(path));
+}
+
+void TreeBuilder::set_folder_time(std::string_view path, Timestamp mtime) {
+  const timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, static_cast<long>(mtime.nanoseconds)}};
+  if (::futimens(folder(path), times) != 0) throw_errno(ExitStatus::repository, "set the time of the stored folder", path);
+}
+
+}  // namespace syncropy
