@@ -7,6 +7,9 @@
 
 namespace syncropy {
 
+// A loopback port is open to every user of the client, who would read with the agent's privilege: so not by default.
+enum class PlainPolicy { none, loopback, any };
+
 enum class CommandPolicy { none, named, any };
 
 struct AgentPolicy {
@@ -16,7 +19,7 @@ struct AgentPolicy {
   std::string ssl_ca;                     // private CA that signs servers; empty: only pins
   std::vector<std::string> servers;       // with ssl_ca: DNS names or common names that may connect; none listed, none may
   std::vector<std::string> pins;          // PEM files of accepted server certificates
-  bool allow_plain = false;               // `ssl: no` from elsewhere than loopback and AF_UNIX
+  PlainPolicy plain = PlainPolicy::none;  // key `plain`: connections without TLS that are taken; AF_UNIX always is
   std::vector<std::string> read{"/"};     // absolute folders or files that may be read
   std::vector<std::string> deny;          // absolute; left out of every listing and never read
   CommandPolicy commands = CommandPolicy::named;

@@ -1,6 +1,7 @@
 #include "wire/frame.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "util/compress.hpp"
@@ -12,12 +13,13 @@ namespace {
 constexpr std::uint8_t packed_bit = 0x80;          // on the type byte: the payload is one Zstandard frame
 constexpr std::size_t head_bytes = 5;              // u32 length of the payload, u8 type
 constexpr std::size_t gather_bytes = 128U << 10;
+constexpr std::chrono::seconds heartbeat_interval{15};
 constexpr std::size_t worth_packing = 256;
 constexpr int pack_level = 1;                      // the wire waits for it
 
 bool is_known(std::uint8_t type) {
   switch (static_cast<MessageType>(type)) {
-    case MessageType::hello: case MessageType::error: case MessageType::bye: case MessageType::run: case MessageType::output:
+    case MessageType::hello: case MessageType::error: case MessageType::bye: case MessageType::alive: case MessageType::run: case MessageType::output:
     case MessageType::ran: case MessageType::list: case MessageType::entries: case MessageType::problem: case MessageType::listed:
     case MessageType::credit: case MessageType::fetch: case MessageType::file: case MessageType::begin: case MessageType::data:
     case MessageType::keep: case MessageType::restart: case MessageType::end: case MessageType::failed:
@@ -48,6 +50,13 @@ bool FrameReader::fill(char* into, std::size_t count, bool end_allowed) {
 }
 
 bool FrameReader::next(Frame& frame) {
+  do {
+    if (!next_of_any_type(frame)) return false;
+  } while (frame.type == MessageType::alive);
+  return true;
+}
+
+bool FrameReader::next_of_any_type(Frame& frame) {
   unsigned char head[head_bytes];
   if (!fill(reinterpret_cast<char*>(head), head_bytes, true)) return false;
   const std::uint32_t length = head[0] | static_cast<std::uint32_t>(head[1]) << 8 | static_cast<std::uint32_t>(head[2]) << 16 | static_cast<std::uint32_t>(head[3]) << 24;
@@ -88,6 +97,30 @@ void FrameWriter::flush() {
 void FrameWriter::write_out() {
   stream_.write_all(std::as_bytes(std::span(queued_)));
   queued_.clear();
+  ++writes_;
+}
+
+Heartbeat::Heartbeat(FrameWriter& out) : thread_([this, &out] {
+  std::unique_lock lock(mutex_);
+  for (std::uint64_t seen = out.writes();; seen = out.writes()) {
+    if (changed_.wait_for(lock, heartbeat_interval, [this] { return ended_; })) return;
+    if (out.writes() != seen) continue;
+    try {
+      out.send(MessageType::alive, {});
+      out.flush();
+    } catch (const Error&) {
+      return;  // the session's own threads meet the same error and report it
+    }
+  }
+}) {}
+
+Heartbeat::~Heartbeat() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
 }
 
 }  // namespace syncropy

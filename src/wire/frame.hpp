@@ -1,10 +1,13 @@
 #pragma once
 // Length-prefixed frames over a byte stream: syncropy-protocol(7), "Frames".
 
+#include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "util/stream.hpp"
 
@@ -14,6 +17,7 @@ enum class MessageType : std::uint8_t {
   hello = 0x01,
   error = 0x02,
   bye = 0x03,
+  alive = 0x04,
   run = 0x10,
   output = 0x11,
   ran = 0x12,
@@ -44,13 +48,14 @@ struct Frame {
 class FrameReader {
  public:
   explicit FrameReader(ByteStream& stream) : stream_(stream), buffer_(256U << 10, '\0') {}
-  // The next whole frame, unpacked; false at the peer's orderly end between two frames. Throws Error(protocol) for an
+  // The next whole frame that is not `alive`, unpacked; false at the peer's orderly end between two frames. Throws Error(protocol) for an
   // end inside a frame, a frame above limits::frame_bytes, an unknown type.
   [[nodiscard]] bool next(Frame& frame);
   // Bytes taken from the stream so far.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
 
  private:
+  bool next_of_any_type(Frame& frame);
   bool fill(char* into, std::size_t count, bool end_allowed);
 
   ByteStream& stream_;
@@ -69,6 +74,8 @@ class FrameWriter {
   void send(MessageType type, std::string_view head, std::string_view body = {});
   // Hands everything queued to the stream.
   void flush();
+  // Counts writes to the stream: a heartbeat sees whether the peer has heard anything lately.
+  [[nodiscard]] std::uint64_t writes() const { return writes_; }
 
  private:
   void write_out();
@@ -76,7 +83,24 @@ class FrameWriter {
   ByteStream& stream_;
   std::mutex mutex_;
   std::string queued_;
+  std::atomic<std::uint64_t> writes_ = 0;
   bool compress_ = false;
+};
+
+// While it lives, a peer that would hear nothing for 15 seconds gets an `alive` frame: silence beyond the stall time then means that
+// the other machine, or the way to it, is gone, and not that it works on something long.
+class Heartbeat {
+ public:
+  explicit Heartbeat(FrameWriter& out);
+  ~Heartbeat();
+  Heartbeat(const Heartbeat&) = delete;
+  Heartbeat& operator=(const Heartbeat&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::thread thread_;
 };
 
 }  // namespace syncropy

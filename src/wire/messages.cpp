@@ -105,15 +105,20 @@ Run get_run(std::string_view payload) {
 void put(ByteWriter& out, const Ran& message) {
   out.put_byte(static_cast<std::uint8_t>(message.end));
   out.put_unsigned(message.value);
+  out.put_string(std::string_view(message.text).substr(0, limits::error_text_bytes));
+  out.put_string(std::string_view(message.remedy).substr(0, limits::error_text_bytes));
 }
 
 Ran get_ran(std::string_view payload) {
   ByteReader in = reader_of(payload, "a ran message");
   Ran message;
   const std::uint8_t end = in.byte();
-  if (end < 1 || end > 3) in.reject("has an end that no command has");
+  if (end < 1 || end > 4) in.reject("has an end that no command has");
   message.end = static_cast<CommandEnd>(end);
   message.value = static_cast<std::uint32_t>(in.unsigned_at_most(255));
+  if (message.end == CommandEnd::not_run && !is_exit_status(message.value)) in.reject("has a status that no error has");
+  message.text = in.string_at_most(limits::error_text_bytes);
+  message.remedy = in.string_at_most(limits::error_text_bytes);
   in.expect_end();
   return message;
 }

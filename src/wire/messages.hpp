@@ -66,10 +66,11 @@ struct Run {
 void put(ByteWriter& out, const Run& message);
 [[nodiscard]] Run get_run(std::string_view payload);
 
-enum class CommandEnd : std::uint8_t { exited = 1, signalled, timed_out };
+enum class CommandEnd : std::uint8_t { exited = 1, signalled, timed_out, not_run };
 struct Ran {
   CommandEnd end = CommandEnd::exited;
-  std::uint32_t value = 0;      // exit status or signal number
+  std::uint32_t value = 0;      // exit status or signal number; not_run: an ExitStatus
+  std::string text, remedy;     // not_run: why, not escaped
 };
 void put(ByteWriter& out, const Ran& message);
 [[nodiscard]] Ran get_ran(std::string_view payload);

@@ -1,0 +1,23 @@
+#pragma once
+// The agent as a daemon: accepts connections, serves each in a thread, ends when idle.
+
+#include <optional>
+#include <vector>
+
+#include "config/policy.hpp"
+#include "transport/tls.hpp"
+#include "util/fd.hpp"
+
+namespace syncropy {
+
+struct AgentSetup {
+  AgentPolicy policy;
+  std::optional<TlsCredentials> tls;  // none: only plain connections
+  bool exit_when_idle = false;        // socket-activated: whoever activated us does it again
+};
+
+// Serves until SIGTERM or SIGINT (which it blocks for all threads it starts and takes itself), or until idle. Sessions under way are
+// cut at a signal; an idle exit has none. Throws Error only for what ends the daemon.
+void serve(std::vector<Fd> listeners, AgentSetup& setup);
+
+}  // namespace syncropy

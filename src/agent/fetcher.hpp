@@ -1,0 +1,34 @@
+#pragma once
+// Answers fetch requests: reads content and attributes by descriptor and hands the answers to the wire.
+
+#include "agent/access.hpp"
+#include "scan/details.hpp"
+#include "util/folder.hpp"
+#include "wire/frame.hpp"
+#include "wire/messages.hpp"
+
+namespace syncropy {
+
+// One per worker thread.
+class Fetcher {
+ public:
+  // `root` is what entry paths are relative to.
+  Fetcher(const Fd& root, const ReadAccess& access, FrameWriter& out) : folders_(root.duplicate()), access_(access), out_(out) {}
+  // Sends exactly one closing answer (file, end or failed) for the request. Throws only what ends the session.
+  void answer(const FetchRequest& request);
+
+ private:
+  struct Reading;
+  void answer_regular(const FetchRequest& request, int fd);
+  void answer_other(const FetchRequest& request, int fd, const std::string& name, int folder);
+  bool send_content(const FetchRequest& request, int fd, Reading& reading);
+  void send_failed(const FetchRequest& request, int code, std::string_view tried);
+
+  FolderCursor folders_;
+  const ReadAccess& access_;
+  FrameWriter& out_;
+  AccountNames names_;
+  std::string buffer_;
+};
+
+}  // namespace syncropy

@@ -1,0 +1,362 @@
+#include "agent/session.hpp"
+
+#include <unistd.h>
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "agent/access.hpp"
+#include "agent/command.hpp"
+#include "agent/fetcher.hpp"
+#include "model/limits.hpp"
+#include "scan/walk.hpp"
+#include "util/error.hpp"
+#include "util/escape.hpp"
+#include "util/version.hpp"
+#include "wire/frame.hpp"
+#include "wire/messages.hpp"
+
+namespace syncropy {
+namespace {
+
+constexpr unsigned fetch_workers = 2;
+constexpr unsigned walk_threads = 2;
+
+[[noreturn]] void reject(const std::string& why) {
+  throw Error(ExitStatus::protocol, "the server " + why, "check that it is a Syncropy of a fitting version");
+}
+
+// Entries messages may be sent ahead of what the server has taken by limits::listing_window: its memory, not ours, is at stake.
+class Credit {
+ public:
+  void add(std::uint64_t messages) {
+    const std::lock_guard lock(mutex_);
+    credit_ += messages;
+    if (credit_ > limits::listing_window) reject("granted more listing than its window");
+    changed_.notify_all();
+  }
+  // False when the session ends meanwhile.
+  [[nodiscard]] bool take() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return credit_ > 0 || ended_; });
+    if (ended_) return false;
+    --credit_;
+    return true;
+  }
+  void end() {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t credit_ = limits::listing_window;
+  bool ended_ = false;
+};
+
+struct SessionEnded {};
+
+class ListingSink : public WalkSink {
+ public:
+  ListingSink(FrameWriter& out, Credit& credit) : out_(out), credit_(credit) {}
+  void entry(std::string_view path, const Stat& stat, bool is_unread) override {
+    put(batch_, path, stat, is_unread, previous_);
+    previous_.assign(path);
+    ++listed_.entries;
+    if (batch_.size() >= limits::listing_bytes) send();
+  }
+  void problem(const WalkProblem& problem) override {
+    send();  // the entry it is about goes first
+    ++listed_.problems;
+    ByteWriter out;
+    put(out, Problem{problem.path, problem.tried, static_cast<std::uint32_t>(problem.code)});
+    out_.send(MessageType::problem, out.view());
+  }
+  void finish() {
+    send();
+    listed_.digest = hasher_.finish();
+    ByteWriter out;
+    put(out, listed_);
+    out_.send(MessageType::listed, out.view());
+    out_.flush();
+  }
+
+ private:
+  void send() {
+    if (batch_.size() == 0) return;
+    if (!credit_.take()) throw SessionEnded{};
+    hasher_.update(batch_.view());
+    out_.send(MessageType::entries, batch_.view());
+    out_.flush();
+    batch_.clear();
+    previous_.clear();
+  }
+
+  FrameWriter& out_;
+  Credit& credit_;
+  ByteWriter batch_;
+  std::string previous_;
+  Hasher hasher_;
+  Listed listed_;
+};
+
+// Requests wait here for a worker, a fetch message at a time: neighbours go to one worker, which keeps their folder open.
+class FetchQueue {
+ public:
+  void push(std::vector<FetchRequest> requests) {
+    const std::lock_guard lock(mutex_);
+    waiting_ += requests.size();
+    if (waiting_ > limits::fetch_window) reject("asked for more files at once than its window");
+    batches_.push_back(std::move(requests));
+    changed_.notify_one();
+  }
+  [[nodiscard]] bool pop(std::vector<FetchRequest>& requests) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !batches_.empty() || ended_; });
+    if (ended_) return false;
+    requests = std::move(batches_.front());
+    batches_.pop_front();
+    return true;
+  }
+  void answered(std::size_t count) {
+    const std::lock_guard lock(mutex_);
+    waiting_ -= count;
+  }
+  [[nodiscard]] bool empty() {
+    const std::lock_guard lock(mutex_);
+    return batches_.empty();
+  }
+  void end() {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::vector<FetchRequest>> batches_;
+  std::size_t waiting_ = 0;
+  bool ended_ = false;
+};
+
+class Session {
+ public:
+  Session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root)
+      : stream_(*secured.stream), policy_(policy), root_(root), access_(policy), in_(stream_), out_(stream_),
+        server_name_(!secured.peer.names.empty() ? secured.peer.names.front() : secured.peer.plain) {}
+  ~Session() { end_threads(); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void serve() {
+    try {
+      greet();
+      Frame frame;
+      while (in_.next(frame) && frame.type != MessageType::bye) handle(frame);
+    } catch (...) {
+      note(std::current_exception());  // kept only if no worker failed first and aborted the stream to wake this thread
+    }
+    end_threads();
+    if (first_error_) std::rethrow_exception(first_error_);
+    stream_.finish();
+  }
+
+ private:
+  void greet() {
+    Frame frame;
+    if (!in_.next(frame)) return;
+    if (frame.type != MessageType::hello) reject("did not begin with a greeting");
+    const Hello theirs = get_hello(frame.payload);
+    if (theirs.version != protocol_version)
+      fail(Error(ExitStatus::protocol, "the server speaks protocol " + std::to_string(theirs.version) + ", this agent speaks " + std::to_string(protocol_version), "upgrade the older of the two"));
+    char host[256] = "";
+    ::gethostname(host, sizeof host - 1);
+    Hello ours;
+    ours.features = theirs.features & feature_zstd;
+    ours.software = std::string("syncropy-agent ") + version;
+    ours.host = host;
+    ByteWriter out;
+    put(out, ours);
+    out_.send(MessageType::hello, out.view());
+    out_.flush();
+    if (ours.features & feature_zstd) out_.enable_compression();
+  }
+
+  void handle(const Frame& frame) {
+    switch (frame.type) {
+      case MessageType::run: return handle_run(get_run(frame.payload));
+      case MessageType::list: return handle_list(get_list(frame.payload));
+      case MessageType::credit: {
+        ByteReader in(frame.payload, ExitStatus::protocol, "a credit message");
+        credit_.add(in.unsigned_at_most(limits::listing_window));
+        return in.expect_end();
+      }
+      case MessageType::fetch: {
+        start_workers();
+        return fetches_.push(get_fetch(frame.payload));
+      }
+      case MessageType::error: {
+        const ErrorMessage message = get_error(frame.payload);
+        throw Error(message.status, "the server ended the run: " + escape(message.text), escape(message.remedy));
+      }
+      default: reject("sent a message that only an agent sends");
+    }
+  }
+
+  void handle_run(const Run& request) {
+    Ran result;
+    try {
+      result = run_command(policy_, request, server_name_, [this](std::string_view output) {
+        out_.send(MessageType::output, output);
+        out_.flush();
+      });
+    } catch (const Error& error) {
+      if (error.status() != ExitStatus::refused && error.status() != ExitStatus::command) throw;
+      // An answer, not the end of the session: the post-command must still get its chance.
+      result = {CommandEnd::not_run, static_cast<std::uint32_t>(error.status()), error.what(), error.remedy()};
+    }
+    ByteWriter out;
+    put(out, result);
+    out_.send(MessageType::ran, out.view());
+    out_.flush();
+  }
+
+  void handle_list(const ListRequest& request) {
+    if (lister_.joinable()) reject("asked for a second listing");
+    for (const std::string& path : request.paths)
+      if (!access_.allows(path))
+        fail(Error(ExitStatus::refused, "the agent's policy does not let /" + escape(path) + " be read", "add it to 'read' (and take it from 'deny') in the agent's policy, or take it out of the server's config"));
+    lister_ = std::thread([this, request] {
+      try {
+        WalkRequest walk_request;
+        walk_request.root = root_.get();
+        walk_request.paths = request.paths;
+        walk_request.excludes = request.excludes;
+        walk_request.denied = access_.denied();
+        walk_request.one_file_system = request.one_file_system;
+        walk_request.max_depth = request.max_depth;
+        walk_request.threads = walk_threads;
+        ListingSink sink(out_, credit_);
+        walk(walk_request, sink);
+        sink.finish();
+      } catch (const SessionEnded&) {
+      } catch (const Error& error) {
+        note(std::current_exception());
+        try {
+          send_error(error);  // the server ends the connection when it has read this
+        } catch (const Error&) {
+          stream_.abort();
+        }
+      } catch (...) {
+        give_up(std::current_exception());
+      }
+    });
+  }
+
+  void start_workers() {
+    while (workers_.size() < fetch_workers) {
+      workers_.emplace_back([this] {
+        try {
+          Fetcher fetcher(root_, access_, out_);
+          std::vector<FetchRequest> requests;
+          while (fetches_.pop(requests)) {
+            for (const FetchRequest& request : requests) {
+              // The window frees up before the answer is out: the server may ask again the moment it has it.
+              fetches_.answered(1);
+              fetcher.answer(request);
+            }
+            if (fetches_.empty()) out_.flush();
+          }
+        } catch (...) {
+          give_up(std::current_exception());
+        }
+      });
+    }
+  }
+
+  void send_error(const Error& error) {
+    ByteWriter out;
+    put(out, ErrorMessage{error.status(), error.what(), error.remedy()});
+    out_.send(MessageType::error, out.view());
+    out_.flush();
+  }
+
+  // Tells the server and ends the session, after the server has: closing with its requests unread would cut off what it is told.
+  [[noreturn]] void fail(const Error& error) {
+    send_error(error);
+    try {
+      Frame ignored;
+      for (int left = 1'000; left > 0 && in_.next(ignored); --left) {}
+    } catch (const Error&) {
+      // What counts is what it was told.
+    }
+    throw error;
+  }
+
+  void note(std::exception_ptr error) {
+    const std::lock_guard lock(error_mutex_);
+    if (!first_error_) first_error_ = std::move(error);
+  }
+
+  void give_up(std::exception_ptr error) {
+    note(std::move(error));
+    stream_.abort();
+  }
+
+  void end_threads() {
+    if (lister_.joinable() || !workers_.empty()) {
+      credit_.end();
+      fetches_.end();
+      // A worker may be blocked in writing to a peer that is gone; one that is in order has asked for nothing more.
+      if (first_error_) stream_.abort();
+    }
+    if (lister_.joinable()) lister_.join();
+    for (std::thread& worker : workers_)
+      if (worker.joinable()) worker.join();
+    workers_.clear();
+  }
+
+  ByteStream& stream_;
+  const AgentPolicy& policy_;
+  const Fd& root_;
+  ReadAccess access_;
+  FrameReader in_;
+  FrameWriter out_;
+  std::string server_name_;
+  Credit credit_;
+  FetchQueue fetches_;
+  std::thread lister_;
+  std::vector<std::thread> workers_;
+  std::mutex error_mutex_;
+  std::exception_ptr first_error_;
+  Heartbeat heartbeat_{out_};
+};
+
+}  // namespace
+
+void serve_session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root) { Session(secured, policy, root).serve(); }
+
+void refuse_session(SecuredStream& secured, const Error& why) noexcept {
+  try {
+    FrameReader in(*secured.stream);
+    FrameWriter out(*secured.stream);
+    Frame frame;
+    if (!in.next(frame) || frame.type != MessageType::hello) return;
+    ByteWriter message;
+    put(message, ErrorMessage{why.status(), why.what(), why.remedy()});
+    out.send(MessageType::error, message.view());
+    out.flush();
+    secured.stream->finish();
+    static_cast<void>(in.next(frame));  // the server closes first, so that nothing of this is cut off
+  } catch (const std::exception&) {
+    // It is refused either way.
+  }
+}
+
+}  // namespace syncropy

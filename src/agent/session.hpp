@@ -1,0 +1,21 @@
+#pragma once
+// One server's connection: greeting, then whatever it asks, until it says bye.
+
+#include <memory>
+#include <string>
+
+#include "config/policy.hpp"
+#include "transport/tls.hpp"
+#include "util/error.hpp"
+#include "util/fd.hpp"
+
+namespace syncropy {
+
+// Serves the stream to its end. Throws Error for how it ended when that was not in order; what the server is told of it
+// has been sent. Threads that it starts have ended when it returns.
+void serve_session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root);
+
+// Tells a server that it is not served, and why, in the protocol's words. Does not throw.
+void refuse_session(SecuredStream& secured, const Error& why) noexcept;
+
+}  // namespace syncropy
