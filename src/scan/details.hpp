@@ -1,38 +1,45 @@
 #pragma once
 // What the fetch adds to a listing: attributes read by descriptor, and the map of a sparse file.
 
+#include <cstdint>
 #include <string>
-#include <vector>
+#include <unordered_map>
 
 #include "model/entry.hpp"
-#include "util/fd.hpp"
 
 namespace syncropy {
 
-// Account names by number, remembered; one per session, not thread-safe. Asks getpwuid_r/getgrgid_r once per number.
+// Account names by number, each asked of getpwuid_r(3) or getgrgid_r(3) once. One per session, not thread-safe. A number
+// without a name, a name longer than limits::account_name_bytes and a name service that does not answer all give "": the
+// number is in the Stat anyway. A reference is valid until the next call.
 class AccountNames {
  public:
   [[nodiscard]] const std::string& user(std::uint32_t uid);
   [[nodiscard]] const std::string& group(std::uint32_t gid);
 
  private:
-  struct Table;
-  // map<uint32_t, string>, bounded to 65,536 numbers each (then cleared)
+  std::unordered_map<std::uint32_t, std::string> users_, groups_;  // each cleared when it has grown to 65,536 names
 };
 
 // Stat of an open descriptor (O_PATH too) by statx(2). Throws SystemError(io).
 [[nodiscard]] Stat stat_of(int fd);
 
-// Everything in Details for the entry open as `fd`. Regular files and folders come open for reading; all others open O_PATH
-// (their attributes are reached through /proc/self/fd). `acl` false leaves both ACLs empty. An access ACL that only repeats the mode is left out.
-// Attributes that may not be read (security.* without privilege, EPERM, ENOTSUP) are passed over when the kernel lists but
-// refuses them only if they are trusted.*; any other failure throws SystemError naming the attribute. More than the bounds of
-// model/limits.hpp throws Error(data).
-// `system.*` attributes other than POSIX ACLs are left out.
+// Everything in Details for the entry open as `fd`, except `sparse` and `extents`. Regular files and folders come open for
+// reading; all others come open with O_PATH, and their attributes are reached through /proc/self/fd. `stat` is that of `fd`.
+//
+// `acl` false leaves both ACLs empty. So does a filesystem without them; an access ACL that only repeats the mode is left
+// out. Attributes of the namespace system.* are not among `xattrs`: POSIX ACLs have their own place, the others (NFSv4
+// ACLs, CIFS) cannot be given back elsewhere. An attribute that vanishes between listing and reading is passed over, and so
+// is one of trusted.* or security.* that the kernel lists and then refuses to an unprivileged reader.
+//
+// Throws SystemError(io), naming the attribute, for any other failure, and Error(data) for more than the bounds of
+// model/limits.hpp. The file's name is not known here: whoever catches adds it.
 [[nodiscard]] Details read_details(int fd, const Stat& stat, bool acl, AccountNames& names);
 
-// Data extents of a regular file by SEEK_DATA/SEEK_HOLE: sets `sparse` and `extents` when there is at least one hole; beyond limits::extents the
-// last one runs to the end of the file. Files whose allocated blocks cover their size are not probed.
+// The data of a sparse file by SEEK_DATA and SEEK_HOLE (lseek(2)): sets `sparse` and `extents` when the first stat.size bytes
+// of the regular file `fd` hold at least one hole, and clears both otherwise. Beyond limits::extents the last extent runs to
+// the end of the file. A file whose allocated blocks cover its size is not probed; a filesystem that does not know holes
+// has none. Leaves the file's offset at 0. Throws SystemError(io).
 void read_extents(int fd, const Stat& stat, Details& details);
 
 }  // namespace syncropy
