@@ -1,0 +1,18 @@
+#pragma once
+// What an operator must act on or may want to find again: MESSAGE_ID of journal entries (systemd.journal-fields(7)). Never reused.
+
+#include <string_view>
+
+namespace syncropy::message_id {
+
+inline constexpr std::string_view dataset_complete = "18192d5a7e6a4821917b9006fdf3de87";  // a dataset was published, complete
+inline constexpr std::string_view dataset_partial = "c34fdf0cc27649f5b35f040a6e393a8a";  // a dataset was published; some files could not be read
+inline constexpr std::string_view run_failed = "580dde0401654a98aeb498dcd5a672d8";  // a client's run failed; nothing was published
+inline constexpr std::string_view file_unread = "d874e347ad57425a9167f0623ff80d72";  // one file could not be read on the client
+inline constexpr std::string_view command_failed = "fffa26a05817401994d1773c5cd33c3b";  // a pre- or post-command failed
+inline constexpr std::string_view not_recorded = "860572cacd8b4a978c8be92c0198aa50";  // a dataset stands in the repository and not in the catalog
+inline constexpr std::string_view recovered = "8f311462b9ec496e9cd1c1f8f2c5ac62";  // an interrupted run was cleaned up or recorded
+inline constexpr std::string_view expired = "19f79365c124449d826e4ce93e11bee8";  // retention let a dataset go
+inline constexpr std::string_view dataset_damaged = "ed2b1da02cab49ada2c9e94e49775707";  // a dataset in the repository has no valid manifest
+
+}  // namespace syncropy::message_id

@@ -1,0 +1,490 @@
+#include "server/pipeline.hpp"
+
+#include <cerrno>
+
+#include "repository/tree.hpp"
+#include "util/error.hpp"
+#include "util/escape.hpp"
+#include "wire/messages.hpp"
+
+namespace syncropy {
+namespace {
+
+constexpr std::size_t worker_count = 2;
+
+[[noreturn]] void reject(const std::string& why) {
+  throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
+}
+
+std::uint32_t id_of(std::string_view payload) {
+  ByteReader in(payload, ExitStatus::protocol, "an answer to a fetch");
+  return static_cast<std::uint32_t>(in.unsigned_at_most(UINT32_MAX));
+}
+
+// Between listing and reading the name went away, or became something else: the next run meets it as it then is.
+bool has_vanished(std::uint32_t code) { return code == ENOENT || code == ESTALE || code == ENOTDIR || code == ELOOP; }
+
+bool takes_known(const Flight& flight) { return flight.offer_known && flight.before; }
+
+}  // namespace
+
+struct Pipeline::Job {
+  Batch* links = nullptr;                 // either a batch to link …
+  std::uint32_t id = 0;                   // … or a frame for a flight …
+  Flight* flight = nullptr;
+  Frame frame;
+  std::optional<Entry> leader;            // … or a follower of a settled leader
+  Flight follower;
+};
+
+struct Pipeline::Worker {
+  Worker(const Fd& tree, const Fd& previous) : builder(tree, previous) {}
+  TreeBuilder builder;
+  std::deque<Job> jobs;
+  std::size_t bytes = 0;
+  std::condition_variable wakes;
+  std::unordered_map<std::uint32_t, FileSink> sinks;
+  std::thread thread;
+};
+
+Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, Progress& progress) : progress_(progress) {
+  for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree));
+  for (auto& worker : workers_) worker->thread = std::thread([this, &worker = *worker] { work(worker); });
+}
+
+Pipeline::~Pipeline() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    for (auto& worker : workers_) worker->wakes.notify_all();
+    room_.notify_all();
+  }
+  for (auto& worker : workers_) worker->thread.join();
+}
+
+void Pipeline::fail(std::exception_ptr error) {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = std::move(error);
+  ++events_;
+  planner_wakes_.notify_all();
+  room_.notify_all();
+}
+
+// --- receiving
+
+void Pipeline::take(Frame&& frame) {
+  switch (frame.type) {
+    case MessageType::entries: {
+      listing_hasher_.update(frame.payload);
+      const std::lock_guard lock(mutex_);
+      if (listing_end_) reject("sent entries after the end of its listing");
+      if (listing_.size() >= limits::listing_window) reject("sent more of its listing than it had credit for");
+      listing_.push_back(std::move(frame.payload));
+      ++events_;
+      return planner_wakes_.notify_one();
+    }
+    case MessageType::problem: {
+      const auto problem = get_problem(frame.payload);
+      const std::lock_guard lock(mutex_);
+      ++listing_problems_;
+      ++progress_.problems;
+      problems_.push_back({problem.path, problem.tried, static_cast<int>(problem.code)});
+      return;
+    }
+    case MessageType::listed: {
+      const Listed listed = get_listed(frame.payload);
+      if (listed.digest != listing_hasher_.finish()) reject("closed its listing with a digest that does not fit what it sent");
+      const std::lock_guard lock(mutex_);
+      if (listing_end_) reject("ended its listing twice");
+      if (listed.problems != listing_problems_) reject("closed its listing with a count of problems that does not fit what it sent");
+      listing_end_ = listed.entries;
+      ++events_;
+      return planner_wakes_.notify_one();
+    }
+    default: break;
+  }
+  Job job;
+  job.id = id_of(frame.payload);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = flights_.find(job.id);
+    if (found == flights_.end()) reject("answered a request that was not made or was answered already");
+    job.flight = &found->second;
+    // One closing answer a flight: what comes after it has no flight any more.
+    if (frame.type == MessageType::file || frame.type == MessageType::end || frame.type == MessageType::failed) {
+      if (job.flight->answered) reject("answered a request twice");
+      job.flight->answered = true;
+    } else if (job.flight->answered) {
+      reject("sent content after its closing answer");
+    }
+  }
+  job.frame = std::move(frame);
+  enqueue(*workers_[job.id % workers_.size()], std::move(job));
+}
+
+void Pipeline::enqueue(Worker& worker, Job job) {
+  std::unique_lock lock(mutex_);
+  room_.wait(lock, [&] { return failure_ || ending_ || (worker.bytes < limits::queued_bytes && worker.jobs.size() < limits::queued_jobs); });
+  if (failure_) std::rethrow_exception(failure_);
+  if (ending_) return;
+  worker.bytes += job.frame.payload.size();
+  worker.jobs.push_back(std::move(job));
+  worker.wakes.notify_one();
+}
+
+// --- workers
+
+void Pipeline::work(Worker& worker) {
+  try {
+    for (;;) {
+      Job job;
+      {
+        std::unique_lock lock(mutex_);
+        worker.wakes.wait(lock, [&] { return ending_ || !worker.jobs.empty(); });
+        if (ending_) return;
+        job = std::move(worker.jobs.front());
+        worker.jobs.pop_front();
+        worker.bytes -= job.frame.payload.size();
+        room_.notify_all();
+      }
+      if (job.links != nullptr) link_batch(worker, *job.links);
+      else if (job.leader) follow_leader(worker, *job.leader, job.follower);
+      else take_file_frame(worker, job.frame, job.id, *job.flight);
+    }
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
+void Pipeline::link_batch(Worker& worker, Batch& batch) {
+  std::uint64_t linked = 0;
+  for (Item& item : batch.items) {
+    if (!item.link) continue;
+    LinkResult result = worker.builder.link_previous(item.entry);
+    if (result == LinkResult::linked) {
+      ++linked;
+      continue;
+    }
+    if (result == LinkResult::copy_needed && worker.builder.copy_previous(item.entry, item.entry.stat.mtime) == LinkResult::linked) {
+      ++new_files_;
+      new_bytes_ += item.entry.stat.size;
+      continue;
+    }
+    // What should be stored is not there, or is not what its manifest says: the client still has it.
+    item.link = false;
+    Flight flight;
+    flight.batch = &batch;
+    flight.item = &item;
+    flight.offer_known = false;
+    const std::lock_guard lock(mutex_);
+    ++batch.pending;
+    retries_.push_back(std::move(flight));
+    ++events_;
+  }
+  progress_.linked += linked;
+  settle(batch);
+}
+
+void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, Flight& flight) {
+  const auto sink = worker.sinks.find(id);
+  auto begun = [&]() -> FileSink& {
+    if (sink == worker.sinks.end()) reject("sent content before it began a file");
+    return sink->second;
+  };
+  switch (frame.type) {
+    case MessageType::begin:
+      static_cast<void>(get_id(frame.payload));
+      if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject("began a file that it should not");
+      worker.sinks.emplace(id, worker.builder.create_file(flight.item->entry.path, takes_known(flight)));
+      return;
+    case MessageType::data: {
+      const Data data = get_data(frame.payload);
+      progress_.received_bytes += data.bytes.size();
+      return begun().data(data.offset, data.bytes);
+    }
+    case MessageType::keep: {
+      const Keep keep = get_keep(frame.payload);
+      if (!takes_known(flight) || keep.offset > flight.before->stat.size || keep.length > flight.before->stat.size - keep.offset)
+        reject("keeps content that was never offered");
+      try {
+        return begun().keep(keep.offset, keep.length);
+      } catch (const PredecessorDamaged&) {
+        flight.predecessor_damaged = true;  // the rest of its answer is void; then it is fetched whole
+        return;
+      }
+    }
+    case MessageType::restart:
+      static_cast<void>(get_id(frame.payload));
+      return begun().restart();
+    case MessageType::file:
+    case MessageType::end: return finish_file(worker, frame.payload, id, flight);
+    case MessageType::failed: return fail_file(worker, frame.payload, id, flight);
+    default: reject("sent a message that is not an answer to a fetch");
+  }
+}
+
+void Pipeline::finish_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight) {
+  FetchedFile file = get_fetched_file(payload);
+  Entry& entry = flight.item->entry;
+  if (file.stat.type != entry.stat.type) reject("answered with another type than it listed");
+  const bool streamed = worker.sinks.contains(id);
+  if ((file.content == Content::streamed) != streamed && file.stat.type == FileType::regular && !(streamed && file.content == Content::same))
+    reject("closed a file that it did not begin");
+  if (flight.predecessor_damaged) return retry_whole(worker, id, flight);
+  entry.stat = file.stat;
+  entry.flags = file.flags;
+  entry.details = std::move(file.details);
+  switch (file.stat.type) {
+    case FileType::regular:
+      if (!place_regular(worker, file, id, flight)) return retry_whole(worker, id, flight);
+      break;
+    case FileType::symlink:
+      if (entry.details.link_target.empty()) reject("sent a symbolic link without a target");
+      worker.builder.make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
+      break;
+    default: break;  // a folder was made when it was listed; all others are entries only
+  }
+  land(worker, id, flight);
+}
+
+// False: what is stored of the dataset before is not what it should be.
+bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint32_t id, Flight& flight) {
+  Entry& entry = flight.item->entry;
+  const std::string& path = entry.path;
+  entry.digest = file.digest;
+  const bool known = takes_known(flight) && *flight.before->digest == *file.digest && flight.before->stat.size == file.stat.size;
+
+  if (file.content == Content::same) {
+    if (!known) reject("claims content that was never offered");
+    if (worker.sinks.erase(id) > 0) worker.builder.remove_file(path);
+    return take_over(worker, entry, *flight.before);
+  }
+  Digest digest;
+  if (file.content == Content::here) {
+    FileSink sink = worker.builder.create_file(path, false);
+    if (!file.bytes.empty()) sink.data(0, file.bytes);
+    progress_.received_bytes += file.bytes.size();
+    digest = sink.finish(file.stat.size, file.stat.mtime);
+  } else {
+    FileSink sink = std::move(worker.sinks.at(id));
+    worker.sinks.erase(id);
+    digest = sink.finish(file.stat.size, file.stat.mtime);
+    if (digest != *file.digest && takes_known(flight)) return false;  // it kept what is damaged here
+    if (digest == *file.digest && known && flight.before->stat.mtime == file.stat.mtime) {
+      worker.builder.remove_file(path);
+      return take_over(worker, entry, *flight.before);
+    }
+  }
+  if (digest != *file.digest) reject("sent content of /" + escape(path) + " that does not fit the digest it sent with it");
+  ++new_files_;
+  new_bytes_ += file.stat.size;
+  ++progress_.received_files;
+  return true;
+}
+
+// The content is that of the dataset before: a link where the mtime is the same too, else a copy that carries the new one, since a
+// stored inode is never modified.
+bool Pipeline::take_over(Worker& worker, const Entry& entry, const Entry& before) {
+  LinkResult result = LinkResult::copy_needed;
+  if (before.stat.mtime == entry.stat.mtime) result = worker.builder.link_previous(before);
+  if (result == LinkResult::linked) {
+    ++progress_.linked;
+    return true;
+  }
+  if (result == LinkResult::missing || worker.builder.copy_previous(before, entry.stat.mtime) != LinkResult::linked) return false;
+  ++new_files_;
+  new_bytes_ += entry.stat.size;
+  return true;
+}
+
+void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
+  worker.sinks.erase(id);
+  worker.builder.remove_file(flight.item->entry.path);
+  const std::lock_guard lock(mutex_);
+  Flight again = std::move(flight);
+  again.before.reset();
+  again.offer_known = again.answered = again.predecessor_damaged = false;
+  flights_.erase(id);
+  retries_.push_back(std::move(again));
+  ++events_;
+  planner_wakes_.notify_one();
+}
+
+void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight) {
+  const FetchFailed failed = get_fetch_failed(payload);
+  Entry& entry = flight.item->entry;
+  if (worker.sinks.erase(id) > 0) worker.builder.remove_file(entry.path);
+  if (has_vanished(failed.code) && entry.stat.type != FileType::folder) {
+    flight.item->dropped = true;
+  } else {
+    entry.flags = unread;
+    entry.details = {};
+    entry.digest.reset();
+    const std::lock_guard lock(mutex_);
+    ++progress_.problems;
+    problems_.push_back({entry.path, failed.tried, static_cast<int>(failed.code)});
+  }
+  land(worker, id, flight);
+}
+
+void Pipeline::follow_leader(Worker& worker, const Entry& leader, Flight& flight) {
+  Entry& entry = flight.item->entry;
+  entry.stat = leader.stat;
+  entry.details = leader.details;
+  entry.digest = leader.digest;
+  entry.flags = leader.flags;
+  worker.builder.link_within(leader.path, entry);
+  ++progress_.linked;
+  settle(*flight.batch);
+}
+
+// The item is settled; if it leads, so are its followers.
+void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
+  std::vector<Flight> followers;
+  const Entry& entry = flight.item->entry;
+  const bool good = !flight.item->dropped && !(entry.flags & unread);
+  if (flight.leads) {
+    const std::lock_guard lock(mutex_);
+    const auto group = groups_.find(*flight.leads);
+    followers = std::move(group->second.waiting);
+    group->second.waiting.clear();
+    if (!good || group->second.seen >= entry.stat.links) groups_.erase(group);
+    else group->second.leader = entry;
+    if (!good) {
+      for (Flight& follower : followers) retries_.push_back(std::move(follower));
+      followers.clear();
+    }
+  }
+  for (Flight& follower : followers) follow_leader(worker, entry, follower);
+  Batch& batch = *flight.batch;
+  {
+    const std::lock_guard lock(mutex_);
+    flights_.erase(id);
+    ++events_;
+  }
+  settle(batch);
+}
+
+void Pipeline::settle(Batch& batch) {
+  const std::lock_guard lock(mutex_);
+  --batch.pending;
+  ++events_;
+  planner_wakes_.notify_one();
+}
+
+// --- planning
+
+void Pipeline::wait(std::uint64_t seen) {
+  std::unique_lock lock(mutex_);
+  planner_wakes_.wait(lock, [&] { return failure_ || events_ != seen; });
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+std::uint64_t Pipeline::events() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  return events_;
+}
+
+bool Pipeline::next_listing(std::string& payload) {
+  const std::lock_guard lock(mutex_);
+  if (listing_.empty() || line_items_ >= limits::line_items) return false;
+  payload = std::move(listing_.front());
+  listing_.pop_front();
+  return true;
+}
+
+std::optional<std::uint64_t> Pipeline::listing_end() {
+  const std::lock_guard lock(mutex_);
+  if (!listing_end_ || !listing_.empty()) return std::nullopt;
+  return listing_end_;
+}
+
+std::optional<Flight> Pipeline::next_retry() {
+  const std::lock_guard lock(mutex_);
+  if (retries_.empty()) return std::nullopt;
+  Flight flight = std::move(retries_.front());
+  retries_.pop_front();
+  return flight;
+}
+
+std::size_t Pipeline::room_for_fetches() {
+  const std::lock_guard lock(mutex_);
+  return flights_.size() >= limits::fetch_window ? 0 : limits::fetch_window - flights_.size();
+}
+
+std::uint32_t Pipeline::launch(Flight flight) {
+  const std::lock_guard lock(mutex_);
+  while (flights_.contains(next_id_)) ++next_id_;
+  flights_.emplace(next_id_, std::move(flight));
+  return next_id_++;
+}
+
+bool Pipeline::follow(Flight& flight) {
+  const Stat& stat = flight.item->entry.stat;
+  const InodeKey key{stat.filesystem, stat.inode};
+  Job job;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto [found, is_new] = groups_.try_emplace(key);
+    if (is_new) {
+      flight.leads = key;
+      return false;
+    }
+    Group& group = found->second;
+    ++group.seen;
+    if (!group.leader) {
+      group.waiting.push_back(std::move(flight));
+      return true;
+    }
+    job.leader = group.leader;
+    if (group.seen >= stat.links) groups_.erase(found);
+  }
+  job.follower = std::move(flight);
+  enqueue(*workers_[key.inode % workers_.size()], std::move(job));
+  return true;
+}
+
+Batch& Pipeline::open_batch() {
+  auto batch = std::make_unique<Batch>();
+  batch->items.reserve(limits::batch_items);
+  const std::lock_guard lock(mutex_);
+  line_.push_back(std::move(batch));
+  line_items_ += limits::batch_items;
+  return *line_.back();
+}
+
+void Pipeline::add_pending(Batch& batch) {
+  const std::lock_guard lock(mutex_);
+  ++batch.pending;
+}
+
+void Pipeline::seal(Batch& batch, bool has_links) {
+  if (!has_links) return settle(batch);
+  // The planner's own count passes on to the job.
+  Job job;
+  job.links = &batch;
+  next_link_worker_ = (next_link_worker_ + 1) % workers_.size();
+  enqueue(*workers_[next_link_worker_], std::move(job));
+}
+
+std::unique_ptr<Batch> Pipeline::take_front() {
+  const std::lock_guard lock(mutex_);
+  if (line_.empty() || line_.front()->pending > 0) return nullptr;
+  std::unique_ptr<Batch> batch = std::move(line_.front());
+  line_.pop_front();
+  line_items_ -= limits::batch_items;
+  return batch;
+}
+
+bool Pipeline::is_idle() {
+  const std::lock_guard lock(mutex_);
+  return line_.empty() && flights_.empty() && retries_.empty();
+}
+
+std::vector<Pipeline::Problem> Pipeline::take_problems() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(problems_, {});
+}
+
+}  // namespace syncropy

@@ -1,0 +1,164 @@
+#pragma once
+// What the planner, the receiving thread and the workers of one client's run share.
+//
+// Entries travel in batches of consecutive paths. The planner fills a batch and seals it; workers settle its items, by a link from
+// the dataset before or by what the agent sends; when none is pending the planner takes it off the front of the line and writes it
+// to the manifest. So everything overlaps, the manifest is in order, and memory is bounded by the line's length.
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "model/entry.hpp"
+#include "server/progress.hpp"
+#include "util/fd.hpp"
+#include "wire/frame.hpp"
+
+namespace syncropy {
+
+struct FetchedFile;
+
+namespace limits {
+inline constexpr std::size_t batch_items = 256;
+inline constexpr std::size_t line_items = 32'768;        // planned and not in the manifest yet
+inline constexpr std::size_t queued_bytes = 16U << 20;   // content that waits for one worker
+inline constexpr std::size_t queued_jobs = 4'096;        // link batches that wait for one worker
+}  // namespace limits
+
+struct Item {
+  Entry entry;
+  bool link = false;      // taken over from the dataset before by a hard link
+  bool dropped = false;   // vanished before it was read: not in the dataset
+};
+
+struct Batch {
+  std::vector<Item> items;   // at most limits::batch_items, reserved: an item never moves
+  std::size_t pending = 1;   // items (and the planner, until it seals) that are not settled; under Pipeline::mutex
+};
+
+// Regular files with several names: the first that must be fetched leads, the others follow it without a transfer.
+struct InodeKey {
+  std::uint64_t filesystem, inode;
+  bool operator==(const InodeKey&) const = default;
+};
+struct InodeKeyHash {
+  std::size_t operator()(const InodeKey& key) const { return key.inode * 0x9E3779B97F4A7C15U ^ key.filesystem; }
+};
+
+// An item that waits for the agent.
+struct Flight {
+  Batch* batch = nullptr;
+  Item* item = nullptr;
+  std::optional<Entry> before;      // the same path in the dataset before, a regular file with content
+  bool offer_known = true;          // its digest goes with the request
+  std::optional<InodeKey> leads;
+  bool answered = false;            // its closing answer has arrived
+  bool predecessor_damaged = false;
+};
+
+struct Group {
+  std::optional<Entry> leader;      // settled: followers link to it
+  std::vector<Flight> waiting;
+  std::uint64_t seen = 1;
+};
+
+class Pipeline {
+ public:
+  Pipeline(const Fd& tree, const Fd& previous_tree, Progress& progress);
+  ~Pipeline();
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  // --- for the receiving thread
+  // A frame of a listing or a fetch. Blocks while the worker it belongs to is behind.
+  void take(Frame&& frame);
+  // The session failed: everybody wakes up and the planner finds `failed()`.
+  void fail(std::exception_ptr error);
+
+  // --- for the planner
+  // A number that moves whenever there may be something new to do; throws what failed the run.
+  [[nodiscard]] std::uint64_t events();
+  // Returns once the number is no longer `seen`.
+  void wait(std::uint64_t seen);
+  // The payload of the next entries message; false while there is none or the line is full.
+  [[nodiscard]] bool next_listing(std::string& payload);
+  // Once all entries messages were handed out: how many entries the agent says it listed.
+  [[nodiscard]] std::optional<std::uint64_t> listing_end();
+  // An item that must be fetched without an offer.
+  [[nodiscard]] std::optional<Flight> next_retry();
+  [[nodiscard]] std::size_t room_for_fetches();
+  // Registers a flight and returns its id, for a request that is sent right after.
+  [[nodiscard]] std::uint32_t launch(Flight flight);
+  // True when another name of the item's inode is on its way or there: nothing needs to be fetched. Else the item leads.
+  [[nodiscard]] bool follow(Flight& flight);
+  // A new batch at the end of the line; the planner adds items, counts each pending one, and seals.
+  [[nodiscard]] Batch& open_batch();
+  void add_pending(Batch& batch);
+  void seal(Batch& batch, bool has_links);
+  // The batch at the front once it is settled, else null.
+  [[nodiscard]] std::unique_ptr<Batch> take_front();
+  // Nothing is on its way and nothing is left in line.
+  [[nodiscard]] bool is_idle();
+
+  struct Problem {
+    std::string path, tried;
+    int code;
+  };
+  [[nodiscard]] std::vector<Problem> take_problems();
+
+  std::uint64_t new_files() const { return new_files_; }
+  std::uint64_t new_bytes() const { return new_bytes_; }
+
+ private:
+  struct Job;
+  struct Worker;
+  void work(Worker& worker);
+  void enqueue(Worker& worker, Job job);
+  void link_batch(Worker& worker, Batch& batch);
+  void take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, Flight& flight);
+  void finish_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight);
+  [[nodiscard]] bool place_regular(Worker& worker, const FetchedFile& file, std::uint32_t id, Flight& flight);
+  [[nodiscard]] bool take_over(Worker& worker, const Entry& entry, const Entry& before);
+  void fail_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight);
+  void follow_leader(Worker& worker, const Entry& leader, Flight& flight);
+  void land(Worker& worker, std::uint32_t id, Flight& flight);
+  void retry_whole(Worker& worker, std::uint32_t id, Flight& flight);
+  void settle(Batch& batch);
+
+  Progress& progress_;
+  std::mutex mutex_;
+  std::condition_variable planner_wakes_;
+  std::condition_variable room_;             // in a worker's queue
+  std::uint64_t events_ = 1;
+  std::exception_ptr failure_;
+  bool ending_ = false;
+
+  std::deque<std::string> listing_;
+  Hasher listing_hasher_;
+  std::uint64_t listing_problems_ = 0;
+  std::optional<std::uint64_t> listing_end_;
+
+  std::deque<std::unique_ptr<Batch>> line_;
+  std::size_t line_items_ = 0;
+  std::unordered_map<std::uint32_t, Flight> flights_;   // values are stable: a worker holds a pointer while it works
+  std::uint32_t next_id_ = 1;
+  std::deque<Flight> retries_;
+  std::unordered_map<InodeKey, Group, InodeKeyHash> groups_;
+  std::vector<Problem> problems_;
+  std::atomic<std::uint64_t> new_files_ = 0, new_bytes_ = 0;
+
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::size_t next_link_worker_ = 0;
+};
+
+}  // namespace syncropy

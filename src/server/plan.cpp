@@ -1,0 +1,334 @@
+#include "server/plan.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "model/limits.hpp"
+#include "repository/tree.hpp"
+#include "server/pipeline.hpp"
+#include "util/error.hpp"
+#include "util/escape.hpp"
+#include "util/folder.hpp"
+
+namespace syncropy {
+namespace {
+
+// Below this a changed file is sent whole: its block digests would cost a reading here to save little there.
+constexpr std::uint64_t delta_threshold = 4U << 20;
+constexpr std::size_t fetch_payload = 256U << 10;
+
+[[noreturn]] void reject(const std::string& why) {
+  throw Error(ExitStatus::protocol, "the agent " + why, "check that it is a Syncropy of a fitting version");
+}
+
+class Planner {
+ public:
+  Planner(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
+          Progress& progress, std::shared_ptr<Pipeline> pipeline, const Fd& previous_tree)
+      : agent_(agent), client_(client), staging_(staging), info_(info), progress_(progress), pipeline_(std::move(pipeline)),
+        builder_(staging.tree, previous_tree) {
+    const ManifestIndex* previous_index = nullptr;
+    Fd previous_manifest;
+    if (previous) {
+      previous_manifest = open_manifest(previous->folder);
+      before_.emplace(previous_manifest.duplicate(), client.name + "/" + std::string(name_of(previous->info.tier)) + "/" + previous->info.name);
+      previous_index = &before_->index();
+      same_acl_setting_ = previous->info.acl == client.acl;
+    }
+    writer_.emplace(staging.manifest.duplicate(), previous_index, std::move(previous_manifest));
+  }
+
+  // Everything that can be done now is done, then the next event is awaited.
+  void run(const std::function<void(const std::string&, const std::string&)>& on_problem) {
+    for (;;) {
+      const std::uint64_t seen = pipeline_->events();
+      bool busy = write_settled();
+      report(on_problem);
+      while (std::optional<Flight> retry = pipeline_->next_retry()) outbox_.push_back(std::move(*retry));
+      busy = send_requests() || busy;
+      std::string payload;
+      if (outbox_.size() < limits::fetch_window && pipeline_->next_listing(payload)) {
+        plan(payload);
+        agent_.send_credit(1);
+        busy = true;
+      } else if (const std::optional<std::uint64_t> listed = pipeline_->listing_end()) {
+        if (!listing_done_) end_listing(*listed);
+        if (outbox_.empty() && pipeline_->is_idle()) break;
+      }
+      if (!busy) pipeline_->wait(seen);
+    }
+    report(on_problem);
+  }
+
+  void finish() {
+    info_.new_files = pipeline_->new_files();
+    info_.new_bytes = pipeline_->new_bytes();
+    info_.completeness = info_.problems + problems_ > 0 ? Completeness::partial : Completeness::complete;
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    info_.finished = {now.tv_sec, static_cast<std::uint32_t>(now.tv_nsec)};
+    writer_->finish(info_);
+    // Times of folders last: everything that was put into them changed them.
+    ManifestReader written(staging_.manifest.duplicate(), "the new manifest");
+    Entry entry;
+    while (written.next(entry))
+      if (entry.stat.type == FileType::folder) builder_.set_folder_time(entry.path, entry.stat.mtime);
+  }
+
+  static Fd open_manifest(const Fd& dataset) {
+    Fd manifest = open_beneath(dataset.get(), "manifest", O_RDONLY | O_DIRECTORY);
+    if (!manifest) throw_errno(ExitStatus::data, "open", "the manifest of the newest dataset");
+    return manifest;
+  }
+
+ private:
+  // --- planning
+
+  void plan(std::string_view payload) {
+    ByteReader in(payload, ExitStatus::protocol, "the agent's listing");
+    std::string previous_path;
+    while (!in.at_end()) {
+      ListedEntry listed = get_listed_entry(in, previous_path);
+      previous_path = listed.path;
+      check(listed);
+      plan_entry(std::move(listed));
+    }
+  }
+
+  // What a hostile agent could do with a listing: names twice or out of order, a file with something in it, no end.
+  void check(const ListedEntry& listed) {
+    if (listed_ == 0) {
+      if (!listed.path.empty() || listed.stat.type != FileType::folder) reject("began its listing with something else than the root folder");
+    } else {
+      if (compare_paths(last_path_, listed.path) >= 0) reject("listed /" + escape(listed.path) + " out of order");
+      const std::string_view parent = parent_of(listed.path);
+      const bool on_the_way = parent.empty() || folder_ == parent || (folder_.size() > parent.size() && folder_.starts_with(parent) && folder_[parent.size()] == '/');
+      if (!on_the_way) reject("listed /" + escape(listed.path) + " in a folder that it did not list");
+    }
+    last_path_ = listed.path;
+    if (listed.stat.type == FileType::folder) folder_ = listed.path;
+    ++listed_;
+    ++progress_.listed;
+    if (listed_ > client_.max_entries)
+      throw Error(ExitStatus::protocol, "the client lists more than " + std::to_string(client_.max_entries) + " entries", "raise 'max_entries' of the client if that is meant");
+    if (std::count(listed.path.begin(), listed.path.end(), '/') >= static_cast<std::ptrdiff_t>(client_.max_depth))
+      throw Error(ExitStatus::protocol, "/" + escape(listed.path) + " is deeper than " + std::to_string(client_.max_depth) + " folders", "raise 'max_depth' of the client if that is meant");
+    if (listed.stat.type != FileType::regular) return;
+    if (listed.stat.size > client_.max_bytes - listed_bytes_)
+      throw Error(ExitStatus::protocol, "the client's files are larger than " + std::to_string(client_.max_bytes) + " bytes together", "raise 'max_bytes' of the client if that is meant");
+    listed_bytes_ += listed.stat.size;
+  }
+
+  void plan_entry(ListedEntry&& listed) {
+    if (batch_ == nullptr || batch_->items.size() == limits::batch_items) {
+      seal();
+      batch_ = &pipeline_->open_batch();
+    }
+    if (listed.stat.type == FileType::folder) builder_.make_folder(listed.path);
+    const bool known = advance_to(listed.path);
+    Item& item = batch_->items.emplace_back();
+    if (known && !listed.unread && same_acl_setting_ && (old_.flags & (racy | unstable | unread)) == 0 && same_listing(old_.stat, listed.stat)) {
+      item.entry = std::move(old_);
+      have_old_ = false;
+      item.link = item.entry.stat.type == FileType::regular || item.entry.stat.type == FileType::symlink;
+      links_ = links_ || item.link;
+      return;
+    }
+    item.entry.path = std::move(listed.path);
+    item.entry.stat = listed.stat;
+    if (listed.unread) {
+      item.entry.flags = unread;  // the agent has said why
+      return;
+    }
+    Flight flight;
+    flight.batch = batch_;
+    flight.item = &item;
+    if (known && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) flight.before = std::move(old_);
+    if (known) have_old_ = false;
+    pipeline_->add_pending(*batch_);
+    if (listed.stat.type == FileType::regular && listed.stat.links > 1 && pipeline_->follow(flight)) return;
+    outbox_.push_back(std::move(flight));
+  }
+
+  // Moves the old manifest up to `path`; true when it has it.
+  bool advance_to(std::string_view path) {
+    while (before_ && (have_old_ || !old_ended_)) {
+      if (!have_old_) {
+        if (!before_->next(old_)) {
+          old_ended_ = true;
+          return false;
+        }
+        have_old_ = true;
+      }
+      const auto order = compare_paths(old_.path, path);
+      if (order == 0) return true;
+      if (order > 0) return false;
+      have_old_ = false;
+    }
+    return false;
+  }
+
+  void seal() {
+    if (batch_ != nullptr) pipeline_->seal(*batch_, links_);
+    batch_ = nullptr;
+    links_ = false;
+  }
+
+  void end_listing(std::uint64_t entries) {
+    if (entries != listed_) reject("closed its listing with a count of " + std::to_string(entries) + " where it sent " + std::to_string(listed_));
+    if (listed_ == 0) reject("listed nothing at all");
+    seal();
+    listing_done_ = true;
+    progress_.stage = "receiving";
+  }
+
+  // --- fetching
+
+  bool send_requests() {
+    bool sent = false;
+    while (!outbox_.empty()) {
+      std::size_t room = std::min(pipeline_->room_for_fetches(), limits::fetch_batch);
+      if (room == 0) break;
+      std::vector<FetchRequest> requests;
+      std::size_t bytes = 0;
+      for (; room > 0 && !outbox_.empty() && bytes < fetch_payload; --room) {
+        requests.push_back(request_for(outbox_.front()));
+        bytes += requests.back().path.size() + 16 * requests.back().blocks.size();
+        requests.back().id = pipeline_->launch(std::move(outbox_.front()));
+        outbox_.pop_front();
+      }
+      agent_.send(MessageType::fetch, requests);
+      sent = true;
+    }
+    return sent;
+  }
+
+  FetchRequest request_for(const Flight& flight) {
+    FetchRequest request;
+    request.path = flight.item->entry.path;
+    request.type = flight.item->entry.stat.type;
+    request.acl = client_.acl;
+    if (!flight.offer_known || !flight.before) return request;
+    request.known = flight.before->digest;
+    if (flight.before->stat.size >= delta_threshold) offer_blocks(request, *flight.before);
+    return request;
+  }
+
+  // Digests of the blocks that are stored here, as far as they can be read.
+  void offer_blocks(FetchRequest& request, const Entry& before) {
+    const Fd file = builder_.open_previous(before);
+    if (!file) return;
+    request.block_bytes = limits::smallest_block;
+    while ((before.stat.size + request.block_bytes - 1) / request.block_bytes > limits::blocks) request.block_bytes *= 2;
+    std::string buffer(limits::data_bytes, '\0');
+    for (std::uint64_t at = 0; at < before.stat.size;) {
+      Hasher hasher;
+      const std::uint64_t end = std::min(before.stat.size, at + request.block_bytes);
+      while (at < end) {
+        const ssize_t got = ::pread(file.get(), buffer.data(), std::min<std::uint64_t>(end - at, buffer.size()), static_cast<off_t>(at));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+          request.blocks.clear();  // the whole file's digest still goes with the request
+          return;
+        }
+        hasher.update({buffer.data(), static_cast<std::size_t>(got)});
+        at += static_cast<std::uint64_t>(got);
+      }
+      const Digest digest = hasher.finish();
+      std::copy_n(digest.begin(), 16, request.blocks.emplace_back().begin());
+    }
+  }
+
+  // --- the manifest
+
+  bool write_settled() {
+    bool any = false;
+    while (const std::unique_ptr<Batch> batch = pipeline_->take_front()) {
+      any = true;
+      for (Item& item : batch->items) {
+        ++progress_.settled;
+        if (item.dropped) continue;
+        Entry& entry = item.entry;
+        ++info_.entries;
+        if (entry.flags & unread) ++info_.problems;
+        if (entry.stat.type == FileType::regular) {
+          ++info_.files;
+          info_.bytes += entry.stat.size;
+        }
+        writer_->add(entry);
+      }
+    }
+    return any;
+  }
+
+  void report(const std::function<void(const std::string&, const std::string&)>& on_problem) {
+    for (const Pipeline::Problem& problem : pipeline_->take_problems()) {
+      ++problems_;
+      on_problem(problem.path, "cannot " + escape(problem.tried) + " /" + escape(problem.path) + " (" + std::strerror(problem.code) + ")");
+    }
+  }
+
+  AgentSession& agent_;
+  const ClientSettings& client_;
+  const Staging& staging_;
+  DatasetInfo& info_;
+  Progress& progress_;
+  std::shared_ptr<Pipeline> pipeline_;
+  TreeBuilder builder_;
+  std::optional<ManifestReader> before_;
+  std::optional<ManifestWriter> writer_;
+  bool same_acl_setting_ = true;
+  Entry old_;
+  bool have_old_ = false, old_ended_ = false;
+  Batch* batch_ = nullptr;
+  bool links_ = false;
+  std::deque<Flight> outbox_;
+  std::string last_path_, folder_;
+  std::uint64_t listed_ = 0, listed_bytes_ = 0, problems_ = 0;
+  bool listing_done_ = false;
+};
+
+ListRequest list_request(const ClientSettings& client) {
+  ListRequest request;
+  for (const std::string& path : client.paths) request.paths.push_back(path.substr(1));
+  std::sort(request.paths.begin(), request.paths.end(), [](const std::string& l, const std::string& r) { return compare_paths(l, r) < 0; });
+  request.excludes = client.excludes;
+  request.one_file_system = client.one_file_system;
+  request.max_depth = client.max_depth;
+  return request;
+}
+
+}  // namespace
+
+void take_dataset(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
+                  Progress& progress, const std::function<void(const std::string&, const std::string&)>& on_problem) {
+  Fd previous_tree;
+  if (previous) {
+    previous_tree = open_beneath(previous->folder.get(), "tree", O_RDONLY | O_DIRECTORY);
+    if (!previous_tree) throw_errno(ExitStatus::data, "open", "the tree of the newest dataset");
+  }
+  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, progress);
+  Planner planner(agent, client, previous, staging, info, progress, pipeline, previous_tree);
+  try {
+    progress.stage = "listing";
+    agent.receive([pipeline](Frame&& frame) { pipeline->take(std::move(frame)); },
+                  [pipeline] { pipeline->fail(std::make_exception_ptr(Error(ExitStatus::protocol, "the connection to the agent failed"))); });
+    agent.send(MessageType::list, list_request(client));
+    planner.run(on_problem);
+    agent.stop_receiving();
+  } catch (...) {
+    pipeline->fail(std::current_exception());  // wakes whoever waits for room that nobody will make
+    agent.stop_receiving();
+    agent.check();  // where the session failed first, its error says why
+    throw;
+  }
+  planner.finish();
+}
+
+}  // namespace syncropy

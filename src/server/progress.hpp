@@ -1,0 +1,28 @@
+#pragma once
+// What a run has done so far, for the live line on a terminal and for systemctl status.
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+namespace syncropy {
+
+// One per client of a run; written by its threads, read by the ticker. Counts only rise.
+struct Progress {
+  explicit Progress(std::string client_name) : client(std::move(client_name)) {}
+  const std::string client;
+  std::atomic<const char*> stage = "waiting";   // a word for people: "listing", "publishing", …
+  std::atomic<std::uint64_t> listed = 0;        // entries the agent named
+  std::atomic<std::uint64_t> settled = 0;       // entries of which everything is in place
+  std::atomic<std::uint64_t> received_files = 0, received_bytes = 0;
+  std::atomic<std::uint64_t> linked = 0;        // regular files and symbolic links taken over by a hard link
+  std::atomic<std::uint64_t> problems = 0;
+};
+
+// "web1: receiving, 12,034 entries, 310 new files, 41.2 MiB".
+[[nodiscard]] std::string describe(const Progress& progress);
+// 1536 -> "1.5 KiB"; 12034 -> "12,034".
+[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
+[[nodiscard]] std::string format_count(std::uint64_t count);
+
+}  // namespace syncropy

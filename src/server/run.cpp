@@ -1,0 +1,357 @@
+#include "server/run.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <ctime>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "catalog/catalog.hpp"
+#include "repository/repository.hpp"
+#include "sd/journal.hpp"
+#include "sd/message-ids.hpp"
+#include "sd/service.hpp"
+#include "server/agent-session.hpp"
+#include "server/plan.hpp"
+#include "server/progress.hpp"
+#include "server/record.hpp"
+#include "server/retention.hpp"
+#include "util/escape.hpp"
+
+namespace syncropy {
+namespace {
+
+// One client's run. Its steps are the words of the design, in its order.
+class ClientRun {
+ public:
+  ClientRun(const ServerSettings& settings, const ClientSettings& client, const RunOptions& options, const Repository& repository, Progress& progress)
+      : settings_(settings), client_(client), options_(options), repository_(repository), progress_(progress), store_(repository.client(client.name)) {}
+
+  ExitStatus run() {
+    ExitStatus status = ExitStatus::success;
+    try {
+      store_.lock(options_.lock_wait_seconds);
+      recover();
+      connect();
+      const bool ready = pre_command();
+      status = ready ? back_up() : ExitStatus::command;
+    } catch (const Error& error) {
+      status = report(error);
+    } catch (const std::exception& error) {
+      status = report(Error(ExitStatus::internal, escape(error.what()), "this is a defect: please report it with the lines above"));
+    }
+    return post_command(status);
+  }
+
+ private:
+  ExitStatus back_up() {
+    const Clock::time_point begun = Clock::now();
+    const ClientStore::Datasets datasets = store_.datasets();
+    for (const DamagedDataset& damaged : datasets.damaged)
+      line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {}, message_id::dataset_damaged);
+    const std::optional<PreviousDataset> previous = newest(datasets);
+    DatasetInfo info = receive(datasets, previous);
+    const bool recorded = record();
+    summarise(info, Clock::now() - begun);
+    expire(info, datasets);
+    empty_trash();
+    if (info.completeness == Completeness::partial) return ExitStatus::partial;
+    return recorded ? ExitStatus::success : ExitStatus::not_recorded;
+  }
+
+  void recover() {
+    progress_.stage = "recovering";
+    if (const unsigned unfinished = store_.recover(); unfinished > 0) {
+      line(Priority::notice, "an interrupted run had left " + std::to_string(unfinished) + " unfinished tree; it goes to the trash", {}, message_id::recovered);
+      store_.empty_trash();
+    }
+    try {
+      const RecordCounts counts = bring_in_line(catalog(), store_);
+      if (counts.recorded > 0) line(Priority::notice, "recorded " + std::to_string(counts.recorded) + " datasets that an earlier run could not", {}, message_id::recovered);
+      if (counts.forgotten > 0) line(Priority::info, "took " + std::to_string(counts.forgotten) + " datasets out of the catalog that are no longer in the repository");
+    } catch (const Error&) {
+      catalog_.reset();  // record() tries again after publishing, and reports
+    }
+  }
+
+  void connect() {
+    progress_.stage = "connecting";
+    agent_.emplace(client_);
+  }
+
+  bool pre_command() {
+    if (client_.pre_command.empty()) return true;
+    progress_.stage = "running the pre-command";
+    return command(CommandKind::pre, client_.pre_command, true);
+  }
+
+  // The post-command runs whatever came before, on a connection of its own where the run's own is of no use any more.
+  ExitStatus post_command(ExitStatus status) {
+    const bool reached = agent_.has_value();
+    if (client_.post_command.empty() || !reached) return status;
+    try {
+      progress_.stage = "running the post-command";
+      if (session_spoiled_ || agent_->failed()) agent_.emplace(client_);
+      const bool succeeded = status == ExitStatus::success || status == ExitStatus::partial || status == ExitStatus::not_recorded;
+      if (!command(CommandKind::post, client_.post_command, succeeded) && (status == ExitStatus::success || status == ExitStatus::partial || status == ExitStatus::not_recorded))
+        return ExitStatus::command;
+    } catch (const Error& error) {
+      const ExitStatus failed = report(Error(error.status(), std::string("the post-command could not be run: ") + error.what(), error.remedy()));
+      if (status == ExitStatus::success) return failed;
+    }
+    return status;
+  }
+
+  bool command(CommandKind kind, const std::string& text, bool run_succeeded) {
+    const std::string what = kind == CommandKind::pre ? "pre-command" : "post-command";
+    const AgentSession::CommandResult result = agent_->run_command(kind, text, client_.command_timeout, run_succeeded, [&](std::string_view output) {
+      line(Priority::info, what + ": " + escape(output));
+    });
+    if (!result.succeeded)
+      line(Priority::error, "the " + what + " '" + escape(text) + "' " + result.text + (result.remedy.empty() ? "" : ": " + result.remedy), {}, message_id::command_failed);
+    return result.succeeded;
+  }
+
+  std::optional<PreviousDataset> newest(const ClientStore::Datasets& datasets) const {
+    if (datasets.good.empty()) return std::nullopt;
+    const DatasetInfo& info = datasets.good.back().info;
+    return PreviousDataset{info, store_.open_dataset(info.tier, info.name)};
+  }
+
+  // list, plan, receive and publish. Whatever fails before the rename leaves nothing behind.
+  DatasetInfo receive(const ClientStore::Datasets& datasets, const std::optional<PreviousDataset>& previous) {
+    DatasetInfo info;
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    info.client = client_.name;
+    info.tier = options_.tier;
+    info.started = {now.tv_sec, static_cast<std::uint32_t>(now.tv_nsec)};
+    info.name = store_.free_name(options_.tier, now.tv_sec);
+    info.sequence = store_.next_sequence(datasets);
+    info.acl = client_.acl;
+    Staging staging = store_.begin(info.name);
+    try {
+      take_dataset(*agent_, client_, previous, staging, info, progress_, [this](const std::string& path, const std::string& text) {
+        line(Priority::warning, text, {{"SYNCROPY_PATH", path}}, message_id::file_unread);
+      });
+      progress_.stage = "publishing";
+      store_.publish(std::move(staging), info.tier);
+    } catch (...) {
+      session_spoiled_ = true;
+      progress_.stage = "cleaning up";
+      discard_unpublished();
+      throw;
+    }
+    return info;
+  }
+
+  void discard_unpublished() {
+    try {
+      static_cast<void>(store_.recover());
+      store_.empty_trash();
+    } catch (const Error& error) {
+      line(Priority::warning, "the unfinished tree could not be removed now, the next run does it: " + error.line());
+    }
+  }
+
+  // The catalog may be away: a backup does not fail for that.
+  bool record() {
+    progress_.stage = "recording";
+    try {
+      static_cast<void>(bring_in_line(catalog(), store_));
+      return true;
+    } catch (const Error& error) {
+      catalog_.reset();
+      line(Priority::error, "the dataset is published but not recorded in the catalog: " + error.line() + "; the next run records it", {}, message_id::not_recorded);
+      return false;
+    }
+  }
+
+  Catalog& catalog() {
+    if (!catalog_) catalog_.emplace(catalog_location(settings_.database, repository_));
+    return *catalog_;
+  }
+
+  void expire(const DatasetInfo& info, const ClientStore::Datasets& before) {
+    progress_.stage = "expiring";
+    std::vector<StoredDataset> gone = expired(store_.datasets().good, options_.tier, keep());
+    if (options_.reload) {
+      // The newest of this tier before this run, unless that would give a complete dataset for a partial one.
+      const auto replaced = std::find_if(before.good.rbegin(), before.good.rend(), [&](const StoredDataset& dataset) { return dataset.info.tier == options_.tier; });
+      if (replaced != before.good.rend() && (info.completeness == Completeness::complete || replaced->info.completeness == Completeness::partial) &&
+          std::none_of(gone.begin(), gone.end(), [&](const StoredDataset& dataset) { return dataset.info.sequence == replaced->info.sequence; }))
+        gone.push_back(*replaced);
+    }
+    for (const StoredDataset& dataset : gone) retire(dataset.info);
+  }
+
+  void retire(const DatasetInfo& info) {
+    const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
+    if (store_.retire(info.tier, info.name) == RetireResult::in_use) {
+      line(Priority::notice, name + " is being read and stays until the next run");
+      return;
+    }
+    line(Priority::info, "expired " + name, {{"SYNCROPY_DATASET", name}}, message_id::expired);
+    if (!catalog_) return;  // away: the next run brings it in line
+    try {
+      catalog_->expire(client_.name, info.sequence);
+    } catch (const Error& error) {
+      catalog_.reset();
+      line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {}, message_id::not_recorded);
+    }
+  }
+
+  void empty_trash() {
+    progress_.stage = "emptying the trash";
+    store_.empty_trash();
+  }
+
+  unsigned keep() const {
+    switch (options_.tier) {
+      case Tier::hour: return settings_.hour;
+      case Tier::day: return settings_.day;
+      case Tier::week: return settings_.week;
+      case Tier::month: return settings_.month;
+    }
+    return settings_.hour;
+  }
+
+  void summarise(const DatasetInfo& info, Clock::duration took) {
+    const double seconds = std::chrono::duration<double>(took).count();
+    const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
+    const bool partial = info.completeness == Completeness::partial;
+    line(partial ? Priority::warning : Priority::info,
+         name + (partial ? " is partial: " + format_count(progress_.problems) + " files could not be read; " : " is complete: ") + format_count(info.entries) + " entries, " +
+             format_count(progress_.linked) + " linked, " + format_count(info.new_files) + " new files with " + format_bytes(info.new_bytes) + ", in " + format_seconds(seconds),
+         {{"SYNCROPY_DATASET", name}, {"SYNCROPY_SEQUENCE", std::to_string(info.sequence)}, {"SYNCROPY_ENTRIES", std::to_string(info.entries)}},
+         partial ? message_id::dataset_partial : message_id::dataset_complete);
+  }
+
+  static std::string format_seconds(double seconds) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f s", seconds);
+    return text;
+  }
+
+  ExitStatus report(const Error& error) {
+    line(Priority::error, error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::run_failed);
+    return error.status();
+  }
+
+  void line(Priority priority, const std::string& text, std::vector<LogField> fields = {}, std::string_view id = {}) {
+    fields.push_back({"SYNCROPY_CLIENT", client_.name});
+    fields.push_back({"SYNCROPY_TIER", std::string(name_of(options_.tier))});
+    log(priority, client_.name + ": " + text, fields, id);
+  }
+
+  using Clock = std::chrono::steady_clock;
+  const ServerSettings& settings_;
+  const ClientSettings& client_;
+  const RunOptions& options_;
+  const Repository& repository_;
+  Progress& progress_;
+  ClientStore store_;
+  std::optional<AgentSession> agent_;
+  std::optional<Catalog> catalog_;
+  bool session_spoiled_ = false;
+};
+
+// Shows what all clients do, on a terminal and to systemd, until it is destroyed.
+class Ticker {
+ public:
+  explicit Ticker(const std::deque<Progress>& clients) : clients_(clients), thread_([this] { tick(); }) {}
+  ~Ticker() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+    show_progress("");
+  }
+  Ticker(const Ticker&) = delete;
+  Ticker& operator=(const Ticker&) = delete;
+
+ private:
+  static constexpr std::chrono::milliseconds interval{250};
+  static constexpr unsigned extension_seconds = 120;  // of the start time-out, as long as something moves
+
+  void tick() {
+    std::unique_lock lock(mutex_);
+    std::uint64_t before = 0;
+    while (!changed_.wait_for(lock, interval, [this] { return ended_; })) {
+      std::string text;
+      std::uint64_t now = 0;
+      for (const Progress& client : clients_) {
+        const std::string_view stage = client.stage.load();
+        now += client.listed + client.settled + client.received_bytes + client.linked + std::hash<std::string_view>{}(stage) % 1'000;
+        if (stage == "waiting" || stage == "done") continue;
+        text += (text.empty() ? "" : "; ") + describe(client);
+      }
+      show_progress(text);
+      notify_status(text);
+      if (now != before) notify_progress(extension_seconds);
+      before = now;
+    }
+  }
+
+  const std::deque<Progress>& clients_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+std::vector<const ClientSettings*> wanted_clients(const ServerSettings& settings, const RunOptions& options) {
+  std::vector<const ClientSettings*> wanted;
+  for (const std::string& name : options.only)
+    if (std::none_of(settings.clients.begin(), settings.clients.end(), [&](const ClientSettings& client) { return client.name == name; }))
+      throw Error(ExitStatus::usage, settings.file + " has no client '" + escape(name) + "'", "name one of its clients after --client");
+  for (const ClientSettings& client : settings.clients)
+    if (options.only.empty() || std::find(options.only.begin(), options.only.end(), client.name) != options.only.end()) wanted.push_back(&client);
+  return wanted;
+}
+
+}  // namespace
+
+ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
+  const std::vector<const ClientSettings*> clients = wanted_clients(settings, options);
+  const Repository repository = Repository::open(settings.repository, true);
+  std::deque<Progress> progress;
+  for (const ClientSettings* client : clients) progress.emplace_back(client->name);
+  std::vector<ExitStatus> results(clients.size(), ExitStatus::success);
+  {
+    const Ticker ticker(progress);
+    std::atomic<std::size_t> next = 0;
+    auto work = [&] {
+      for (std::size_t i = next++; i < clients.size(); i = next++) {
+        try {
+          results[i] = ClientRun(settings, *clients[i], options, repository, progress[i]).run();
+        } catch (const Error& error) {
+          results[i] = error.status();
+          log(Priority::error, clients[i]->name + ": " + error.line(), {{"SYNCROPY_CLIENT", clients[i]->name}}, message_id::run_failed);
+        }
+        progress[i].stage = "done";
+      }
+    };
+    std::vector<std::thread> threads;
+    for (std::size_t i = 1; i < std::min<std::size_t>(settings.parallel, clients.size()); ++i) threads.emplace_back(work);
+    work();
+    for (std::thread& thread : threads) thread.join();
+  }
+  // One reason is told as it is; several reasons are told apart by the log.
+  ExitStatus status = ExitStatus::success;
+  for (ExitStatus result : results) {
+    if (result == ExitStatus::success || result == status) continue;
+    status = status == ExitStatus::success ? result : ExitStatus::several;
+  }
+  return status;
+}
+
+}  // namespace syncropy
