@@ -198,6 +198,11 @@ RetireResult ClientStore::retire(Tier tier, const std::string& name) const {
   return RetireResult::retired;
 }
 
+void ClientStore::discard_spare() const {
+  if (const Fd spares = subfolder(spare_folder, false))
+    for (const std::string& name : names_in(spares.get())) to_trash(spares.get(), name);
+}
+
 void ClientStore::to_trash(int from, const std::string& name) const {
   const Fd trash = subfolder(trash_folder, true);
   for (unsigned number = 1;; ++number) {

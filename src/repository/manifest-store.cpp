@@ -55,6 +55,10 @@ void ManifestReader::skip_segment() {
   ++next_segment_;
 }
 
+void ManifestReader::seek(std::string_view path) {
+  while (next_segment_ + 1 < index_.segments.size() && compare_paths(index_.segments[next_segment_ + 1].first_path, path) <= 0) ++next_segment_;
+}
+
 ManifestWriter::ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder)
     : folder_(std::move(manifest_folder)), previous_folder_(std::move(previous_folder)) {
   if (previous_index != nullptr)

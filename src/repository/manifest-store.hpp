@@ -23,6 +23,8 @@ class ManifestReader {
   // The segment that the next entry begins; null inside a segment and at the end.
   [[nodiscard]] const SegmentInfo* at_segment() const;
   void skip_segment();
+  // Skips whole segments before the one that `path` can be in; only before the first next().
+  void seek(std::string_view path);
 
  private:
   Fd folder_;

@@ -67,6 +67,8 @@ class ClientStore {
 
   // Takes a dataset out of its tier: it becomes the spare, the spare there was goes to the trash.
   [[nodiscard]] RetireResult retire(Tier tier, const std::string& name) const;
+  // The spare goes to the trash: a person asked for its space.
+  void discard_spare() const;
   // Removes what lies in the trash, at idle I/O priority.
   void empty_trash() const;
 

@@ -27,6 +27,8 @@
 namespace syncropy {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // One client's run. Its steps are the words of the design, in its order.
 class ClientRun {
  public:
@@ -250,7 +252,6 @@ class ClientRun {
     log(priority, client_.name + ": " + text, fields, id);
   }
 
-  using Clock = std::chrono::steady_clock;
   const ServerSettings& settings_;
   const ClientSettings& client_;
   const RunOptions& options_;

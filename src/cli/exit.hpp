@@ -1,0 +1,33 @@
+#pragma once
+// How every program ends: one line on standard error for a failure, and its status.
+
+#include <exception>
+#include <string_view>
+
+#include "util/error.hpp"
+
+namespace syncropy {
+
+// Runs `body`, which returns the exit status, and turns what it throws into a line and a status.
+template <typename Body>
+int end_with(std::string_view program, Body&& body);
+
+// Prints "PROGRAM: WHAT: REMEDY".
+int report_failure(std::string_view program, const Error& error);
+int report_defect(std::string_view program, const std::exception& error);
+
+template <typename Body>
+int end_with(std::string_view program, Body&& body) {
+  try {
+    return static_cast<int>(body());
+  } catch (const Error& error) {
+    return report_failure(program, error);
+  } catch (const std::exception& error) {
+    return report_defect(program, error);
+  }
+}
+
+// Lifts the soft limit of open files to the hard one: folders are held open while trees are walked and built.
+void raise_open_files();
+
+}  // namespace syncropy

@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <set>
+
+#include "catalog/catalog.hpp"
+#include "cli/verbs.hpp"
+#include "config/settings.hpp"
+#include "repository/repository.hpp"
+#include "sd/journal.hpp"
+#include "server/progress.hpp"
+#include "server/record.hpp"
+#include "server/select.hpp"
+#include "util/escape.hpp"
+
+namespace syncropy {
+namespace {
+
+struct Filter {
+  std::string client;
+  std::optional<Tier> tier;
+};
+
+Filter parse_filter(const std::string& what) {
+  Filter filter;
+  const std::size_t slash = what.find('/');
+  filter.client = what.substr(0, slash);
+  if (slash == std::string::npos) return filter;
+  filter.tier = tier_from_name(what.substr(slash + 1));
+  if (!filter.tier) throw Error(ExitStatus::usage, "'" + escape(what) + "' does not name a client or a tier of one", "write CLIENT or CLIENT/TIER, with TIER one of hour, day, week, month");
+  return filter;
+}
+
+// What the catalog knows, as "CLIENT/SEQUENCE"; none when it is away (which is said on standard error).
+std::optional<std::set<std::string>> recorded_datasets(const ServerSettings& settings, const Repository& repository) {
+  try {
+    Catalog catalog = Catalog::open_existing(catalog_location(settings.database, repository));
+    std::set<std::string> recorded;
+    for (const RecordedDataset& dataset : catalog.datasets()) recorded.insert(dataset.info.client + "/" + std::to_string(dataset.info.sequence));
+    return recorded;
+  } catch (const Error& error) {
+    log(Priority::warning, "what the catalog knows cannot be told: " + error.line());
+    return std::nullopt;
+  }
+}
+
+void print_json(const DatasetInfo& info, std::string_view recorded) {
+  fmt::print(R"({{"client":"{}","tier":"{}","name":"{}","sequence":{},"started":"{}","finished":"{}","complete":{},"entries":{},"files":{},"bytes":{},"new_files":{},"new_bytes":{},"problems":{},"recorded":{}}})"
+             "\n",
+             info.client, name_of(info.tier), info.name, info.sequence, format_time(info.started.seconds), format_time(info.finished.seconds),
+             info.completeness == Completeness::complete, info.entries, info.files, info.bytes, info.new_files, info.new_bytes, info.problems, recorded);
+}
+
+}  // namespace
+
+ExitStatus verb_list(const std::string& config, const std::string& what, bool json) {
+  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const Filter filter = parse_filter(what);
+  const Repository repository = Repository::open(settings.repository, false);
+  const std::vector<std::string> clients = filter.client.empty() ? repository.clients() : std::vector{filter.client};
+  const auto recorded = recorded_datasets(settings, repository);
+  std::vector<DatasetInfo> datasets;
+  for (const std::string& client : clients) {
+    const ClientStore::Datasets all = repository.client(client).datasets();
+    for (const StoredDataset& dataset : all.good)
+      if (!filter.tier || dataset.info.tier == *filter.tier) datasets.push_back(dataset.info);
+    for (const DamagedDataset& damaged : all.damaged)
+      log(Priority::warning, client + "/" + std::string(name_of(damaged.tier)) + "/" + damaged.name + " is damaged: " + damaged.why);
+  }
+  auto in_catalog = [&](const DatasetInfo& info) { return !recorded ? "unknown" : recorded->contains(info.client + "/" + std::to_string(info.sequence)) ? "yes" : "no"; };
+  if (json) {
+    for (const DatasetInfo& info : datasets) {
+      const std::string_view known = in_catalog(info);
+      print_json(info, known == "yes" ? "true" : known == "no" ? "false" : "null");
+    }
+    return ExitStatus::success;
+  }
+  if (datasets.empty()) {
+    fmt::print("no datasets in {}\n", settings.repository);
+    return ExitStatus::success;
+  }
+  std::size_t width = 7;
+  for (const DatasetInfo& info : datasets) width = std::max(width, full_name(info).size());
+  fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<8}  {}\n", "DATASET", width, "SEQ", "ENTRIES", "SIZE", "NEW FILES", "NEW SIZE", "STATE", "CATALOG");
+  for (const DatasetInfo& info : datasets)
+    fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<8}  {}\n", full_name(info), width, info.sequence, format_count(info.entries), format_bytes(info.bytes),
+               format_count(info.new_files), format_bytes(info.new_bytes), info.completeness == Completeness::complete ? "complete" : "partial", in_catalog(info));
+  return ExitStatus::success;
+}
+
+}  // namespace syncropy
