@@ -48,7 +48,9 @@ class Walker {
  public:
   Walker(const WalkRequest& request, const Excludes& excludes, WalkSink& sink)
       : request_(request), excludes_(excludes), sink_(sink), budget_(descriptor_budget()), reader_(new_reader()) {
-    for (unsigned i = 1; i < std::min(request.threads, most_threads); ++i) {
+    const unsigned wanted = std::min(request.threads, most_threads);
+    threads_.reserve(wanted);  // nothing may throw between a thread's start and its place here
+    for (unsigned i = 1; i < wanted; ++i) {
       try {
         threads_.emplace_back([this] { read_ahead(); });
       } catch (const std::system_error&) {

@@ -7,8 +7,8 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -400,12 +400,13 @@ TEST_P(WalkTest, ASinkThatThrowsLeavesNothingBehind) {
   }
   EXPECT_EQ(count("/proc/self/fd"), descriptors);
   // A thread that was joined may show for a moment longer.
-  for (int i = 0; i < 100 && count("/proc/self/task") != threads; ++i) std::this_thread::sleep_for(10ms);
-  EXPECT_EQ(count("/proc/self/task"), threads);
+  for (int i = 0; i < 100 && count("/proc/self/task") > threads; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_LE(count("/proc/self/task"), threads);
 }
 
 TEST_P(WalkTest, WithoutDescriptorsItFailsAloud) {
   (void)tree.chain("d", 3);
+  EXPECT_EQ(listed().size(), 4U);
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   std::vector<Fd> taken;
@@ -415,15 +416,17 @@ TEST_P(WalkTest, WithoutDescriptorsItFailsAloud) {
   for (Fd fd(::dup(tree.root())); fd; fd = Fd(::dup(tree.root()))) taken.push_back(std::move(fd));
   taken.pop_back();  // enough to look at the wanted path and to open it
   Listing result;
+  std::optional<SystemError> thrown;
   try {
     walk(request, result);
-    ADD_FAILURE() << "no error, " << result.lines.size() << " entries";
   } catch (const SystemError& error) {
-    EXPECT_EQ(error.code(), EMFILE);
-    EXPECT_EQ(error.status(), ExitStatus::io);
-    EXPECT_NE(error.line().find("LimitNOFILE"), std::string::npos) << error.line();
+    thrown = error;
   }
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(thrown) << "no error, " << result.lines.size() << " entries";
+  EXPECT_EQ(thrown->code(), EMFILE);
+  EXPECT_EQ(thrown->status(), ExitStatus::io);
+  EXPECT_NE(thrown->line().find("LimitNOFILE"), std::string::npos) << thrown->line();
 }
 
 TEST_P(WalkTest, ATreeThatChangesIsListedInOrderAndNeverFollowedOut) {
