@@ -14,7 +14,7 @@ namespace syncropy {
 
 // One side's identity and whom it believes, loaded once and used for many connections (thread-safe for that).
 struct TlsFiles {
-  std::string certificate, key;       // PEM; the key may stand in the certificate's file (sslpem)
+  std::string certificate, key;       // PEM; an empty key: it stands in the certificate's file (sslpem)
   std::string password;               // of an encrypted key, empty where it is none
   std::string ca;                     // PEM; empty: only `pins`
   std::vector<std::string> pins;      // PEM files, each a certificate that is accepted as it is (but not once expired)
@@ -22,13 +22,14 @@ struct TlsFiles {
 
 class TlsCredentials {
  public:
-  // Reads and checks all files. Throws Error: no_input (missing), refused (unreadable, not PEM, wrong key password, key
+  // Reads and checks all files. Throws Error: no_input (missing), refused (unreadable, not PEM, wrong or missing key password, key
   // and certificate do not match, own certificate expired or not valid yet: with its dates), naming the file and a remedy.
   explicit TlsCredentials(const TlsFiles& files);
   ~TlsCredentials();
   TlsCredentials(TlsCredentials&&) noexcept;
+  TlsCredentials& operator=(TlsCredentials&&) noexcept;
   struct State;
-  [[nodiscard]] State& state() const { return *state_; }
+  [[nodiscard]] const State& state() const { return *state_; }
 
  private:
   std::unique_ptr<State> state_;
@@ -39,7 +40,7 @@ struct PeerIdentity {
   std::vector<std::string> names;  // DNS names of its certificate, else its common name; escaped
   Digest fingerprint{};            // SHA-256 of the certificate in DER
   bool pinned = false;             // accepted by pin and not by CA
-  std::string plain;               // without TLS: "loopback", "unix", or the address
+  std::string plain;               // without TLS: "loopback", "unix", or the address; empty with TLS
 };
 
 struct SecuredStream {
@@ -49,14 +50,18 @@ struct SecuredStream {
 
 // The server's side of Syncropy is the TLS client. `expected_name` is the DNS name or IP address the agent's
 // certificate must carry when the CA decides (not when it is pinned). Throws Error(refused) that tells foreign,
-// expired, not-yet-valid and wrong-name certificates apart, and tells when the other side refused *our* certificate
-// (its TLS alert); Error(protocol) when the peer is cut, stalls, or does not speak TLS. Handshake within `stall_seconds`.
+// expired, not-yet-valid and wrong-name certificates apart; Error(protocol) when the peer is cut, stalls, or does not
+// speak TLS. Handshake within `stall_seconds`. Errors of the handshake name the peer's address, later ones do not.
+//
+// A TLS 1.3 client is done before the other side has looked at its certificate: that the agent refused *ours* is what
+// the first read_some or write_all throws, as Error(refused) made of the agent's TLS alert.
 [[nodiscard]] SecuredStream tls_connect(Socket socket, const TlsCredentials& credentials, const std::string& expected_name, unsigned stall_seconds);
 
-// The agent's side. `accepted_names`: with a CA, the peer must carry one of them. Same errors.
+// The agent's side. `accepted_names`: with a CA, the peer must carry one of them (exactly, but for case). Same errors, and
+// the server's refusal of *our* certificate; but no error names the address: the caller has it.
 [[nodiscard]] SecuredStream tls_accept(Socket socket, const TlsCredentials& credentials, const std::vector<std::string>& accepted_names, unsigned stall_seconds);
 
-// Without TLS, for loopback, AF_UNIX and tests.
+// Without TLS, for loopback, AF_UNIX and tests. Its orderly end is that of the TCP stream.
 [[nodiscard]] SecuredStream plain_stream(Socket socket, unsigned stall_seconds);
 
 }  // namespace syncropy
