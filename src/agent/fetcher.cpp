@@ -79,7 +79,7 @@ void Fetcher::answer(const FetchRequest& request) {
   if (!fd) return send_failed(request, errno, "open");
   try {
     if (request.type == FileType::regular) answer_regular(request, fd.get());
-    else answer_other(request, fd.get(), name, folder);
+    else answer_other(request, fd.get());
   } catch (const ReadFailed& failure) {
     send_failed(request, failure.code, failure.tried);
   } catch (const SystemError& error) {
@@ -91,20 +91,13 @@ void Fetcher::answer(const FetchRequest& request) {
   }
 }
 
-void Fetcher::answer_other(const FetchRequest& request, int fd, const std::string& name, int folder) {
+void Fetcher::answer_other(const FetchRequest& request, int fd) {
   FetchedFile answer;
   answer.id = request.id;
   answer.stat = stat_of(fd);
   if (answer.stat.type != request.type) return send_failed(request, ESTALE, "find the listed type of");
   answer.flags = is_racy(answer.stat, now()) ? racy : 0;
   answer.details = read_details(fd, answer.stat, request.acl, names_);
-  if (answer.stat.type == FileType::symlink) {
-    std::string target(limits::link_target_bytes + 1, '\0');
-    const ssize_t length = ::readlinkat(folder, name.c_str(), target.data(), target.size());
-    if (length < 0) throw ReadFailed{errno, "read"};
-    target.resize(static_cast<std::size_t>(length));
-    answer.details.link_target = std::move(target);
-  }
   ByteWriter head;
   put(head, answer);
   out_.send(MessageType::file, head.view());

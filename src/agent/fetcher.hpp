@@ -20,7 +20,7 @@ class Fetcher {
  private:
   struct Reading;
   void answer_regular(const FetchRequest& request, int fd);
-  void answer_other(const FetchRequest& request, int fd, const std::string& name, int folder);
+  void answer_other(const FetchRequest& request, int fd);
   bool send_content(const FetchRequest& request, int fd, Reading& reading);
   void send_failed(const FetchRequest& request, int code, std::string_view tried);
 

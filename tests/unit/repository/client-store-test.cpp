@@ -1,0 +1,141 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "repository/manifest-store.hpp"
+#include "repository/repository.hpp"
+#include "tests/support/entries.hpp"
+#include "tests/support/scratch.hpp"
+
+namespace syncropy {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Store : public testing::Test {
+ protected:
+  Store() {
+    Repository::create(path);
+    repository.emplace(Repository::open(path, true));
+    store.emplace(repository->client("web1"));
+    store->lock(0);
+  }
+
+  DatasetInfo info_for(Tier tier, std::int64_t second) {
+    DatasetInfo info;
+    info.client = "web1";
+    info.tier = tier;
+    info.name = store->free_name(tier, second);
+    info.sequence = store->next_sequence(store->datasets());
+    info.started = {second, 0};
+    info.entries = 1;
+    return info;
+  }
+
+  Staging stage(const DatasetInfo& info) {
+    Staging staging = store->begin(info.name);
+    ManifestWriter writer(staging.manifest.duplicate(), nullptr, Fd());
+    writer.add(folder_entry(""));
+    writer.finish(info);
+    return staging;
+  }
+
+  DatasetInfo publish(Tier tier, std::int64_t second) {
+    const DatasetInfo info = info_for(tier, second);
+    store->publish(stage(info), tier);
+    return info;
+  }
+
+  Scratch scratch;
+  std::string path = scratch.path() + "/repo";
+  std::optional<Repository> repository;
+  std::optional<ClientStore> store;
+};
+
+TEST_F(Store, PublishedDatasetsAreListedBySequenceWhateverTheClockSaid) {
+  publish(Tier::hour, 2'000'000'000);
+  publish(Tier::day, 1'000'000'000);
+  publish(Tier::hour, 1'500'000'000);
+  const auto all = store->datasets();
+  ASSERT_EQ(all.good.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(all.good[i].info.sequence, i + 1);
+  EXPECT_EQ(fs::read_symlink(path + "/web1/latest"), "hour/" + all.good[2].info.name);
+  EXPECT_TRUE(all.damaged.empty());
+}
+
+TEST_F(Store, TwoOfOneSecondGetTwoNames) {
+  const DatasetInfo first = publish(Tier::hour, 1'000), second = publish(Tier::hour, 1'000);
+  EXPECT_EQ(second.name, first.name + ".2");
+}
+
+TEST_F(Store, WhatWasNotPublishedIsGoneAfterRecoveryAndTheRestStands) {
+  const DatasetInfo kept = publish(Tier::hour, 1'000);
+  static_cast<void>(stage(info_for(Tier::hour, 2'000)));
+  EXPECT_EQ(store->recover(), 1U);
+  EXPECT_EQ(store->recover(), 0U) << "twice does no harm";
+  store->empty_trash();
+  EXPECT_TRUE(fs::is_empty(path + "/web1/.trash"));
+  EXPECT_TRUE(fs::is_empty(path + "/web1/.staging"));
+  ASSERT_EQ(store->datasets().good.size(), 1U);
+  EXPECT_EQ(store->datasets().good[0].info.name, kept.name);
+}
+
+TEST_F(Store, APublishedNameIsNeverOverwritten) {
+  const DatasetInfo first = publish(Tier::hour, 1'000);
+  DatasetInfo again = info_for(Tier::hour, 1'000);
+  again.name = first.name;
+  EXPECT_THROW(store->publish(stage(again), Tier::hour), Error);
+  EXPECT_EQ(store->datasets().good[0].info.sequence, first.sequence);
+}
+
+TEST_F(Store, TheExpiredRestsAsSpareAndTheSequenceGoesOn) {
+  const DatasetInfo first = publish(Tier::hour, 1'000), second = publish(Tier::hour, 2'000);
+  EXPECT_EQ(store->retire(Tier::hour, second.name), RetireResult::retired);
+  EXPECT_TRUE(fs::exists(path + "/web1/.spare/hour." + second.name + "/manifest/index"));
+  EXPECT_EQ(store->next_sequence(store->datasets()), 3U) << "a number is not given twice";
+  EXPECT_EQ(fs::read_symlink(path + "/web1/latest"), "hour/" + first.name);
+  EXPECT_EQ(store->retire(Tier::hour, first.name), RetireResult::retired);
+  EXPECT_FALSE(fs::exists(path + "/web1/.spare/hour." + second.name)) << "one spare a client";
+  store->empty_trash();
+  EXPECT_TRUE(fs::is_empty(path + "/web1/.trash"));
+  EXPECT_FALSE(fs::exists(fs::symlink_status(path + "/web1/latest")));
+}
+
+TEST_F(Store, WhoReadsADatasetKeepsIt) {
+  const DatasetInfo info = publish(Tier::hour, 1'000);
+  {
+    const Fd reader = repository->client("web1").open_dataset(Tier::hour, info.name);
+    EXPECT_EQ(store->retire(Tier::hour, info.name), RetireResult::in_use);
+  }
+  EXPECT_EQ(store->retire(Tier::hour, info.name), RetireResult::retired);
+}
+
+TEST_F(Store, OneRunAtATime) {
+  ClientStore other = repository->client("web1");
+  try {
+    other.lock(0);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), ExitStatus::busy);
+  }
+  store.reset();
+  EXPECT_NO_THROW(other.lock(0));
+}
+
+TEST_F(Store, ADamagedManifestIsReportedAndLeftAlone) {
+  const DatasetInfo good = publish(Tier::hour, 1'000), bad = publish(Tier::hour, 2'000);
+  const std::string index = path + "/web1/hour/" + bad.name + "/manifest/index";
+  fs::permissions(index, fs::perms::owner_all);
+  std::fstream(index, std::ios::in | std::ios::out | std::ios::binary).seekp(30).put('\xff');
+  const auto all = store->datasets();
+  ASSERT_EQ(all.good.size(), 1U);
+  ASSERT_EQ(all.damaged.size(), 1U);
+  EXPECT_EQ(all.damaged[0].name, bad.name);
+  // A dataset that was moved by hand to another name is not what its manifest says.
+  fs::rename(path + "/web1/hour/" + good.name, path + "/web1/hour/2020-01-01T000000Z");
+  EXPECT_TRUE(store->datasets().good.empty());
+}
+
+}  // namespace
+}  // namespace syncropy
