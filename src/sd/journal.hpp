@@ -1,9 +1,10 @@
 #pragma once
 // One log line to the journal with fields, to standard error where there is no journal, and to `log_file` where set.
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace syncropy {
 
@@ -14,18 +15,19 @@ struct LogField {
   std::string value;      // any bytes; the journal takes them as they are
 };
 
-// Once at start. `identifier` is the program's name; a message less urgent than `least` is dropped. When standard error is connected to the journal
-// (JOURNAL_STREAM, sd_journal_stream_fd's test of device and inode), lines go by sd_journal_sendv with fields; otherwise to
-// standard error as "PROGRAM: LEVEL: MESSAGE" (no level for info). `log_file` gets "TIME LEVEL MESSAGE" as well, one write per line.
+// At start, and again once the configuration is known: the last call counts. `identifier` is the program's name; a message less urgent
+// than `least` is dropped. When standard error is connected to the journal (JOURNAL_STREAM, systemd.exec(5)), lines go by
+// sd_journal_sendv(3) with fields; otherwise to standard error as "PROGRAM: LEVEL: MESSAGE" (no level for info). `log_file` gets
+// "TIME LEVEL MESSAGE" as well, one write per line, appended; SystemError(config) where it cannot be opened.
 void open_log(std::string_view identifier, Priority least, const std::string& log_file = {});
 
 // Thread-safe, does not throw. `message` is escaped already where it holds foreign names and is one line; `message_id` is
 // empty or 32 hexadecimal digits from sd/message-ids.hpp.
-void log(Priority priority, std::string_view message, const std::vector<LogField>& fields = {}, std::string_view message_id = {});
+void log(Priority priority, std::string_view message, std::initializer_list<LogField> fields = {}, std::string_view message_id = {}) noexcept;
 
 // A live line on standard error when it is a terminal (overwritten in place, cut to its width, cleared by the next log line);
-// nothing otherwise. At most ten updates a second reach the terminal. Empty text clears it.
-void show_progress(std::string_view line);
+// nothing otherwise. At most ten updates a second reach the terminal. Empty text clears it. Thread-safe, does not throw.
+void show_progress(std::string_view line) noexcept;
 [[nodiscard]] bool progress_is_visible();
 
 }  // namespace syncropy

@@ -1,7 +1,6 @@
 #pragma once
-// What a service says to systemd and what systemd hands it (sd_notify(3), sd_listen_fds(3), CREDENTIALS_DIRECTORY).
+// What a service says to systemd and what systemd hands it (sd_notify(3), sd_listen_fds(3)).
 
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -9,18 +8,17 @@
 
 namespace syncropy {
 
-// All are no-ops where there is no NOTIFY_SOCKET. `status` is one escaped line; at most one a second is sent.
-void notify_ready();
-void notify_status(std::string_view status);
-void notify_stopping();
+// All are no-ops where there is no NOTIFY_SOCKET, thread-safe, and do not throw.
+void notify_ready() noexcept;
+// `status` is one escaped line. One a second is sent in the long run, five at once; what exceeds that, or repeats the last, is dropped.
+void notify_status(std::string_view status) noexcept;
+void notify_stopping() noexcept;
 // Progress was made: asks for `seconds` more before the start time-out (EXTEND_TIMEOUT_USEC), at most once a second.
-void notify_progress(unsigned seconds);
+void notify_progress(unsigned seconds) noexcept;
 
-// Listening stream sockets passed by systemd or systemd-socket-activate, type-checked; none where there are none. Throws Error(usage)
-// for a descriptor that is not a listening stream socket.
+// Listening stream sockets passed by systemd or systemd-socket-activate, type-checked, close-on-exec and non-blocking; none where there
+// are none. Takes them from the environment: a second call finds none. Throws Error(usage) for a descriptor that is not a listening
+// stream socket.
 [[nodiscard]] std::vector<Fd> take_listen_sockets();
-
-// The content of credential `name` (systemd.exec(5) LoadCredential=) without its final newline; throws Error(no_input) with a remedy.
-[[nodiscard]] std::string read_credential(const std::string& name);
 
 }  // namespace syncropy

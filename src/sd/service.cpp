@@ -1,0 +1,85 @@
+#include "sd/service.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "util/error.hpp"
+
+namespace syncropy {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr double most_at_once = 5;
+constexpr std::chrono::seconds progress_interval{1};
+
+struct Notified {
+  std::mutex mutex;
+  double allowance = most_at_once;
+  Clock::time_point counted = Clock::now();
+  std::string status;
+  std::optional<Clock::time_point> progress;
+};
+
+Notified& notified() {
+  static Notified one;
+  return one;
+}
+
+}  // namespace
+
+void notify_ready() noexcept { ::sd_notify(0, "READY=1"); }
+
+void notify_stopping() noexcept { ::sd_notify(0, "STOPPING=1"); }
+
+void notify_status(std::string_view status) noexcept {
+  try {
+    Notified& last = notified();
+    const std::lock_guard lock(last.mutex);
+    if (last.status == status) return;
+    const auto now = Clock::now();
+    last.allowance = std::min(most_at_once, last.allowance + std::chrono::duration<double>(now - last.counted).count());
+    last.counted = now;
+    if (last.allowance < 1) return;
+    last.allowance -= 1;
+    last.status = status;
+    ::sd_notify(0, ("STATUS=" + last.status).c_str());
+  } catch (const std::exception&) {
+    // Only a courtesy.
+  }
+}
+
+void notify_progress(unsigned seconds) noexcept {
+  try {
+    Notified& last = notified();
+    const std::lock_guard lock(last.mutex);
+    const auto now = Clock::now();
+    if (last.progress && now - *last.progress < progress_interval) return;
+    last.progress = now;
+    ::sd_notify(0, ("EXTEND_TIMEOUT_USEC=" + std::to_string(seconds * 1'000'000ULL)).c_str());
+  } catch (const std::exception&) {
+    // The next one comes in a second.
+  }
+}
+
+std::vector<Fd> take_listen_sockets() {
+  const int count = ::sd_listen_fds(1);
+  std::vector<Fd> sockets;
+  for (int i = 0; i < count; ++i) sockets.emplace_back(SD_LISTEN_FDS_START + i);
+  for (const Fd& socket : sockets) {
+    if (::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 1) <= 0)
+      throw Error(ExitStatus::usage, "file descriptor " + std::to_string(socket.get()) + ", passed by the service manager, is not a listening stream socket",
+                  "use ListenStream= with Accept=no in the socket unit");
+    const int flags = ::fcntl(socket.get(), F_GETFL);
+    if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0) throw_errno(ExitStatus::internal, "set up", "a socket of the service manager");
+  }
+  return sockets;
+}
+
+}  // namespace syncropy
