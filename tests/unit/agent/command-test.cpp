@@ -1,0 +1,96 @@
+#include "agent/command.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support/scratch.hpp"
+
+namespace syncropy {
+namespace {
+
+class Command : public testing::Test {
+ protected:
+  Ran run(const std::string& command, unsigned seconds = 10, bool succeeded = true, CommandKind kind = CommandKind::post) {
+    output.clear();
+    return run_command(policy, {kind, command, seconds, succeeded}, "backup.example", [this](std::string_view piece) { output += piece; });
+  }
+  void hook(const std::string& name, const std::string& script, mode_t mode = 0755) {
+    std::ofstream(scratch.path() + "/" + name) << "#!/bin/sh\n" << script << "\n";
+    ::chmod((scratch.path() + "/" + name).c_str(), mode);
+  }
+  ExitStatus refusal(const std::string& command) {
+    try {
+      static_cast<void>(run(command));
+    } catch (const Error& error) {
+      EXPECT_FALSE(error.remedy().empty());
+      return error.status();
+    }
+    return ExitStatus::success;
+  }
+  Scratch scratch;
+  AgentPolicy policy;
+  std::string output;
+  void SetUp() override { policy.hooks_folder = scratch.path(); }
+};
+
+TEST_F(Command, NamedRunsWhatLiesInTheHooksFolderAndNothingElse) {
+  hook("dump", "echo dumping; exit 3");
+  const Ran ran = run("dump");
+  EXPECT_EQ(ran.end, CommandEnd::exited);
+  EXPECT_EQ(ran.value, 3U);
+  EXPECT_EQ(output, "dumping\n");
+  for (const char* command : {"/bin/true", "../dump", "dump; true", "dump x", ".hidden", "", "none"}) EXPECT_EQ(refusal(command), ExitStatus::refused) << command;
+}
+
+TEST_F(Command, WhatOthersMayWriteIsNotRun) {
+  hook("open", "true", 0777);
+  EXPECT_EQ(refusal("open"), ExitStatus::refused);
+  hook("plain", "true", 0644);
+  EXPECT_EQ(refusal("plain"), ExitStatus::refused);
+  hook("good", "true");
+  std::filesystem::create_symlink("good", scratch.path() + "/alias");
+  EXPECT_EQ(refusal("alias"), ExitStatus::refused);
+  ::chmod(scratch.path().c_str(), 0777);
+  EXPECT_EQ(refusal("good"), ExitStatus::refused);
+}
+
+TEST_F(Command, NoneAndAny) {
+  policy.commands = CommandPolicy::none;
+  EXPECT_EQ(refusal("true"), ExitStatus::refused);
+  policy.commands = CommandPolicy::any;
+  EXPECT_EQ(run("echo $SYNCROPY_COMMAND $SYNCROPY_RESULT $SYNCROPY_SERVER; false || exit 7").value, 7U);
+  EXPECT_EQ(output, "post success backup.example\n");
+  static_cast<void>(run("echo $SYNCROPY_RESULT", 10, false));
+  EXPECT_EQ(output, "failure\n");
+  static_cast<void>(run("env | grep -c '^HOME='", 10));
+  EXPECT_EQ(output, "0\n") << "nothing of the agent's own environment";
+}
+
+TEST_F(Command, WhatTakesTooLongIsEndedWithItsChildren) {
+  policy.commands = CommandPolicy::any;
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(run("sleep 100 & sleep 100", 1).end, CommandEnd::timed_out);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(8));
+}
+
+TEST_F(Command, ADaemonItLeavesBehindDoesNotHoldUpTheRun) {
+  policy.commands = CommandPolicy::any;
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(run("sleep 30 & echo started", 20).end, CommandEnd::exited);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5));
+  EXPECT_EQ(output, "started\n");
+}
+
+TEST_F(Command, OutputIsBounded) {
+  policy.commands = CommandPolicy::any;
+  EXPECT_EQ(run("head -c 1000000 /dev/zero").value, 0U);
+  EXPECT_EQ(output.size(), limits::output_bytes);
+  EXPECT_EQ(run("kill -9 $$").end, CommandEnd::signalled);
+}
+
+}  // namespace
+}  // namespace syncropy
