@@ -85,7 +85,7 @@ std::string utc_now() {
   return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
-void send_to_journal(const Log& log, Priority priority, std::string_view message, std::initializer_list<LogField> fields, std::string_view message_id) {
+void send_to_journal(const Log& log, Priority priority, std::string_view message, const std::vector<LogField>& fields, std::string_view message_id) {
   std::vector<std::string> lines{"MESSAGE=" + std::string(message), "PRIORITY=" + std::to_string(static_cast<int>(priority)), "SYSLOG_IDENTIFIER=" + log.identifier};
   if (!message_id.empty()) lines.push_back("MESSAGE_ID=" + std::string(message_id));
   for (const LogField& field : fields) lines.push_back(std::string(field.name) + "=" + field.value);
@@ -133,7 +133,7 @@ void open_log(std::string_view identifier, Priority least, const std::string& lo
   log.to_terminal = !log.to_journal && stderr_is_a_terminal();
 }
 
-void log(Priority priority, std::string_view message, std::initializer_list<LogField> fields, std::string_view message_id) noexcept {
+void log(Priority priority, std::string_view message, const std::vector<LogField>& fields, std::string_view message_id) noexcept {
   try {
     Log& log = state();
     const std::lock_guard lock(log.mutex);

@@ -1,7 +1,7 @@
 #pragma once
 // One log line to the journal with fields, to standard error where there is no journal, and to `log_file` where set.
 
-#include <initializer_list>
+#include <vector>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,7 +23,7 @@ void open_log(std::string_view identifier, Priority least, const std::string& lo
 
 // Thread-safe, does not throw. `message` is escaped already where it holds foreign names and is one line; `message_id` is
 // empty or 32 hexadecimal digits from sd/message-ids.hpp.
-void log(Priority priority, std::string_view message, std::initializer_list<LogField> fields = {}, std::string_view message_id = {}) noexcept;
+void log(Priority priority, std::string_view message, const std::vector<LogField>& fields = {}, std::string_view message_id = {}) noexcept;
 
 // A live line on standard error when it is a terminal (overwritten in place, cut to its width, cleared by the next log line);
 // nothing otherwise. At most ten updates a second reach the terminal. Empty text clears it. Thread-safe, does not throw.
