@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <chrono>
+
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/version.hpp"
@@ -10,6 +12,7 @@ namespace syncropy {
 namespace {
 
 constexpr unsigned connect_seconds = 30;
+constexpr std::chrono::seconds farewell{5};
 
 SecuredStream open_stream(const ClientSettings& client) {
   std::optional<TlsCredentials> credentials;
@@ -50,6 +53,11 @@ AgentSession::~AgentSession() {
   } catch (const Error&) {
     secured_.stream->abort();
   }
+  {
+    // The agent closes in answer; one that does not must not hold up the run.
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, farewell, [this] { return received_all_; })) secured_.stream->abort();
+  }
   receiver_.join();
 }
 
@@ -83,13 +91,20 @@ void AgentSession::receive_loop() {
   try {
     Frame frame;
     while (in_.next(frame)) dispatch(std::move(frame));
-    const std::lock_guard lock(mutex_);
-    if (!saying_bye_) throw Error(ExitStatus::protocol, "it ended the connection in the middle of the run", "look into its journal, then run again");
+    if (!is_saying_bye()) throw Error(ExitStatus::protocol, "it ended the connection in the middle of the run", "look into its journal, then run again");
   } catch (const Error& error) {
     fail(about(where_, error));
   } catch (const std::exception& error) {
     fail(Error(ExitStatus::internal, where_ + ": " + escape(error.what())));
   }
+  const std::lock_guard lock(mutex_);
+  received_all_ = true;
+  changed_.notify_all();
+}
+
+bool AgentSession::is_saying_bye() {
+  const std::lock_guard lock(mutex_);
+  return saying_bye_;
 }
 
 void AgentSession::fail(const Error& error) {

@@ -63,6 +63,7 @@ class AgentSession {
   void receive_loop();
   void dispatch(Frame&& frame);
   void fail(const Error& error);
+  [[nodiscard]] bool is_saying_bye();
 
   std::string where_;
   SecuredStream secured_;
@@ -76,7 +77,7 @@ class AgentSession {
   std::function<void(std::string_view)> on_output_;
   std::optional<Ran> ran_;
   std::exception_ptr failure_;
-  bool saying_bye_ = false;
+  bool saying_bye_ = false, received_all_ = false;
   std::optional<Heartbeat> heartbeat_;
   std::thread receiver_;
 };
