@@ -7,6 +7,7 @@
 #include "agent/agent.hpp"
 #include "cli/exit.hpp"
 #include "config/policy.hpp"
+#include "config/settings.hpp"
 #include "sd/journal.hpp"
 #include "sd/service.hpp"
 #include "util/version.hpp"
@@ -14,9 +15,8 @@
 namespace syncropy {
 namespace {
 
-constexpr const char* default_policy = SYNCROPY_CONFIG_FOLDER "/agent.yaml";
-
 int serve_requests(int argc, char** argv) {
+  const std::string default_policy = config_folder() + "/agent.yaml";
   CLI::App app("Serves backup requests of Syncropy servers: lists and reads files as its policy allows, changes nothing.", "syncropy-agent");
   app.footer("Without -p it serves the sockets that systemd (syncropy-agent.socket) or systemd-socket-activate hands it.\n"
              "Without a policy file, -p serves with the certificate named here, which is also the one a server must show (the\n"
@@ -33,7 +33,7 @@ int serve_requests(int argc, char** argv) {
   app.add_option("--sslkey", line.ssl_key, "its key, PEM")->type_name("FILE");
   app.add_option("--sslpem", pem, "certificate and key in one file, PEM")->type_name("FILE");
   app.add_option("--sslpass", line.ssl_password, "password of an encrypted key (better: in the policy, as credential:NAME)")->type_name("PASSWORD");
-  app.add_option("--policy", policy_file, std::string("policy file (default: ") + default_policy + " where it exists)")->type_name("FILE");
+  app.add_option("--policy", policy_file, "policy file (default: " + default_policy + " where it exists)")->type_name("FILE");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -44,10 +44,10 @@ int serve_requests(int argc, char** argv) {
   std::vector<Fd> listeners = take_listen_sockets();
   AgentSetup setup;
   const bool named_tls = ssl || !pem.empty() || !line.ssl_certificate.empty() || !line.ssl_key.empty();
-  if (!policy_file.empty() || (!named_tls && ::access(default_policy, F_OK) == 0)) {
+  if (!policy_file.empty() || (!named_tls && ::access(default_policy.c_str(), F_OK) == 0)) {
     setup.policy = load_agent_policy(policy_file.empty() ? default_policy : policy_file);
   } else if (port_option->count() == 0 && address.empty()) {
-    throw Error(ExitStatus::no_input, std::string("there is no policy file ") + default_policy, "write one (syncropy-agent.yaml(5)), name another with --policy, or listen with -p PORT");
+    throw Error(ExitStatus::no_input, "there is no policy file " + default_policy, "write one (syncropy-agent.yaml(5)), name another with --policy, or listen with -p PORT");
   } else {
     setup.policy.plain = PlainPolicy::loopback;
   }
