@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace syncropy {
@@ -14,23 +15,26 @@ enum class CommandPolicy { none, named, any };
 
 struct AgentPolicy {
   std::string file;                       // where this came from; empty: from the command line
-  std::string ssl_certificate, ssl_key;   // PEM
-  std::string ssl_password;
-  std::string ssl_ca;                     // private CA that signs servers; empty: only pins
+  std::string ssl_certificate, ssl_key;   // keys `sslcert`, `sslkey`, `sslpem`: PEM; both or none
+  std::string ssl_password;               // key `sslpass`
+  std::string ssl_ca;                     // key `sslca`: private CA that signs servers; empty: only pins
   std::vector<std::string> servers;       // with ssl_ca: DNS names or common names that may connect; none listed, none may
-  std::vector<std::string> pins;          // PEM files of accepted server certificates
+  std::vector<std::string> pins;          // key `sslpin`: PEM files of accepted server certificates; without CA: ssl_certificate itself
   PlainPolicy plain = PlainPolicy::none;  // key `plain`: connections without TLS that are taken; AF_UNIX always is
   std::vector<std::string> read{"/"};     // absolute folders or files that may be read
   std::vector<std::string> deny;          // absolute; left out of every listing and never read
   CommandPolicy commands = CommandPolicy::named;
-  std::string hooks_folder = "/etc/syncropy/hooks.d";
+  std::string hooks_folder = "/etc/syncropy/hooks.d";  // load_agent_policy: hooks.d in the folder of configurations
   unsigned connections = 64;              // served at once, 1 to 1,024
-  unsigned idle_exit = 75;                // seconds without a connection until a socket-activated agent ends; 0: never
-  unsigned stall_timeout = 120;           // seconds without a byte from the server
+  unsigned idle_exit = 75;                // seconds without a connection until a socket-activated agent ends, to 86,400; 0: never
+  unsigned stall_timeout = 120;           // seconds without a byte from the server, 1 to 86,400
 };
 
 // Reads and checks FILE like load_server_settings does; besides, FILE must belong to root or the calling user and be
 // writable by nobody else (ExitStatus::refused otherwise).
 [[nodiscard]] AgentPolicy load_agent_policy(const std::string& file);
+
+// The same for a text that is at hand, whoever it belongs to.
+[[nodiscard]] AgentPolicy parse_agent_policy(std::string_view text, const std::string& file);
 
 }  // namespace syncropy

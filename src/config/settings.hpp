@@ -2,10 +2,11 @@
 // What the server was told: one YAML file or one classic INI file (syncropy.yaml(5)).
 
 #include <cstdint>
-#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "model/dataset.hpp"
 #include "util/error.hpp"
 
 namespace syncropy {
@@ -24,20 +25,20 @@ struct ClientSettings {
   std::string name;
   std::string host;                    // a name, an address, or an absolute path: an AF_UNIX socket
   std::uint16_t port = 4444;
-  bool ssl = true;
+  bool ssl = true;                     // where the file says nothing: yes in YAML, no in INI as in the classic program
   std::string ssl_certificate, ssl_key;  // PEM files of this server's own identity; equal files are allowed (sslpem)
   std::string ssl_password;              // of an encrypted key
   std::string ssl_ca;                    // private CA that signed the agent's certificate; empty: the agent is pinned
   std::string ssl_identity;              // the name the agent's certificate must carry; empty: `host`
-  std::vector<std::string> ssl_pins;     // PEM files of accepted agent certificates; empty without CA: ssl_certificate itself
-  std::vector<std::string> paths;        // absolute, normalised, sorted, none inside another
+  std::vector<std::string> ssl_pins;     // PEM files of accepted agent certificates; without CA never empty: ssl_certificate itself
+  std::vector<std::string> paths;        // absolute, normalised, sorted by compare_paths, none inside another
   std::vector<std::string> excludes;     // patterns, syncropy.yaml(5)
   bool acl = true;
   bool compress = false;
   bool one_file_system = false;
   std::string pre_command, post_command;
-  unsigned command_timeout = 3'600;      // seconds
-  unsigned stall_timeout = 120;          // seconds without a byte from the agent
+  unsigned command_timeout = 3'600;      // seconds, 1 to 86,400
+  unsigned stall_timeout = 120;          // seconds without a byte from the agent, 1 to 86,400
   std::uint64_t max_entries = 100'000'000;
   std::uint64_t max_bytes = INT64_MAX;   // sum of the sizes of regular files
   unsigned max_depth = 1'000;
@@ -56,9 +57,26 @@ struct ServerSettings {
 };
 
 // Reads FILE: YAML, or the classic INI when its first significant line is a [section]. Everything is checked before
-// anything is returned; an unknown key, a wrong type or a missing file ends in one Error (ExitStatus::config, or no_input
+// anything is returned; an unknown key, a wrong type or a missing value ends in one Error (ExitStatus::config, or no_input
 // where FILE itself is missing) that begins with "FILE:LINE: " and has a remedy. Relative paths in FILE are relative
-// to its folder. Sizes are bounded: 1 MiB of text, 10,000 clients.
+// to its folder. Secrets that name a credential are read. Sizes are bounded: 1 MiB of text, 10,000 clients.
 [[nodiscard]] ServerSettings load_server_settings(const std::string& file);
+
+// The same for a text that is at hand; `file` stands in errors and is what relative paths are relative to the folder of.
+[[nodiscard]] ServerSettings parse_server_settings(std::string_view text, const std::string& file);
+
+// Where configurations are by name: $SYNCROPY_CONFIG_FOLDER, or the folder that the build was told (/etc/syncropy).
+[[nodiscard]] std::string config_folder();
+
+// A file that exists is taken as it is; otherwise a NAME means NAME.yaml or NAME.cfg in the folder of configurations. Throws Error:
+// no_input (naming what was looked for), config (both exist).
+[[nodiscard]] std::string find_config(const std::string& name_or_file);
+
+// The instance of a unit: "prod-hourly" is config "prod" and tier hour; -daily, -weekly, -monthly. Throws Error(usage).
+struct Instance {
+  std::string config;
+  Tier tier;
+};
+[[nodiscard]] Instance parse_instance(const std::string& instance);
 
 }  // namespace syncropy

@@ -1,0 +1,240 @@
+#include "catalog/catalog.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "catalog/engine.hpp"
+#include "catalog/recording.hpp"
+#include "catalog/schema.hpp"
+#include "util/escape.hpp"
+
+namespace syncropy {
+namespace {
+
+using firebird::Attachment;
+using firebird::Isolation;
+using firebird::Statement;
+using firebird::Transaction;
+
+firebird::Access access_of(const CatalogLocation& location) {
+  firebird::Access access;
+  access.user = location.user;
+  if (location.host.empty()) {
+    if (!location.database.starts_with('/'))
+      throw Error(ExitStatus::internal, "the embedded catalog " + escape(location.database) + " is not an absolute path");
+    access.embedded = true;
+    access.address = location.database;
+    access.subject = "catalog " + escape(location.database);
+  } else {
+    const bool is_ipv6 = location.host.find(':') != std::string::npos;
+    const std::string server = (is_ipv6 ? "[" + location.host + "]" : location.host) + ":" + std::to_string(location.port);
+    access.address = "inet://" + server + "/" + location.database;
+    access.password = location.password;
+    access.subject = "catalog " + escape(location.database) + " at " + escape(server);
+  }
+  return access;
+}
+
+// Another program may make the same database, or its schema, at this moment: then look again.
+constexpr auto race_patience = std::chrono::seconds(30);
+
+Attachment attach_or_create(const firebird::Access& access) {
+  try {
+    return Attachment::attach(access);
+  } catch (const firebird::DatabaseError& error) {
+    if (!error.no_file()) throw;
+  }
+  return Attachment::create(access);
+}
+
+Attachment open_current(const firebird::Access& access) {
+  const auto give_up = std::chrono::steady_clock::now() + race_patience;
+  for (;;) {
+    try {
+      Attachment attachment = attach_or_create(access);
+      if (check_schema(attachment, Catalog::schema_version) < Catalog::schema_version) upgrade_schema(attachment, Catalog::schema_version);
+      return attachment;
+    } catch (const firebird::DatabaseError& error) {
+      if (!error.raced() || std::chrono::steady_clock::now() > give_up) throw;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+std::int64_t to_signed(std::uint64_t sequence) {
+  if (sequence == 0 || sequence >= static_cast<std::uint64_t>(schema::open_end))
+    throw Error(ExitStatus::internal, "a dataset has sequence " + std::to_string(sequence));
+  return static_cast<std::int64_t>(sequence);
+}
+
+struct ClientRow {
+  std::int64_t id = 0, last_account = 0, last_set = 0;
+};
+
+// id 0: not there.
+ClientRow find_client(Transaction& transaction, std::string_view name) {
+  Statement query(transaction, "SELECT id, last_account, last_set FROM client WHERE name = ?");
+  query.set(0, name);
+  query.open(transaction);
+  if (!query.fetch()) return {};
+  return {query.integer(0), query.integer(1), query.integer(2)};
+}
+
+}  // namespace
+
+struct Catalog::State {
+  explicit State(Attachment opened) : attachment(std::move(opened)), batches(attachment) {}
+  Attachment attachment;
+  RecordingBatches batches;
+  bool recording = false;
+};
+
+Catalog::Catalog(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Catalog::Catalog(Catalog&&) noexcept = default;
+Catalog::~Catalog() = default;
+
+Catalog::Catalog(const CatalogLocation& location) {
+  if (location.host.empty()) use_engine_folder(location.engine_folder);
+  state_ = std::make_unique<State>(open_current(access_of(location)));
+  if (location.host.empty()) return_engine_files(location.engine_folder, location.database);
+}
+
+Catalog Catalog::open_existing(const CatalogLocation& location) {
+  const firebird::Access access = access_of(location);
+  if (location.host.empty()) {
+    if (::access(location.database.c_str(), F_OK) != 0)
+      throw_errno(ExitStatus::no_input, "open the catalog", location.database, "a backup run makes it");
+    use_engine_folder(location.engine_folder);
+  }
+  auto state = std::make_unique<State>(Attachment::attach(access));
+  if (check_schema(state->attachment, schema_version) < schema_version)
+    throw Error(ExitStatus::no_input, access.subject + ": the database holds no catalog yet, or one of an older version", "a backup run makes or upgrades it");
+  if (location.host.empty()) return_engine_files(location.engine_folder, location.database);
+  return Catalog(std::move(state));
+}
+
+std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
+  Transaction transaction(state_->attachment, Isolation::read);
+  Statement query(transaction,
+                  std::string("SELECT c.name, d.tier, d.name, d.sequence_number, d.started, d.started_ns, d.finished, d.finished_ns, d.completeness, d.acl, "
+                              "d.entries, d.files, d.bytes, d.new_files, d.new_bytes, d.problems FROM dataset d JOIN client c ON c.id = d.client ") +
+                      (client.empty() ? "" : "WHERE c.name = ? ") + "ORDER BY c.name, d.sequence_number");
+  if (!client.empty()) {
+    if (!is_client_name(client)) return {};
+    query.set(0, client);
+  }
+  std::vector<RecordedDataset> all;
+  query.open(transaction);
+  while (query.fetch()) {
+    DatasetInfo info;
+    auto count = [&](unsigned column) { return static_cast<std::uint64_t>(query.integer(column)); };
+    info.client = query.text(transaction, 0);
+    info.tier = static_cast<Tier>(query.integer(1));
+    info.name = query.text(transaction, 2);
+    info.sequence = count(3);
+    info.started = {query.integer(4), static_cast<std::uint32_t>(query.integer(5))};
+    info.finished = {query.integer(6), static_cast<std::uint32_t>(query.integer(7))};
+    info.completeness = static_cast<Completeness>(query.integer(8));
+    info.acl = query.integer(9) != 0;
+    info.entries = count(10), info.files = count(11), info.bytes = count(12);
+    info.new_files = count(13), info.new_bytes = count(14), info.problems = count(15);
+    if (info.tier < Tier::hour || info.tier > Tier::month || !is_dataset_name(info.name))
+      throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name", "run `syncropy rebuild-catalog`");
+    all.push_back({std::move(info)});
+  }
+  return all;
+}
+
+Catalog::Recording Catalog::record(std::string_view client, std::uint64_t sequence) {
+  const std::int64_t number = to_signed(sequence);
+  if (!is_client_name(client)) throw Error(ExitStatus::internal, "recording a client of the name " + escape(client));
+  if (state_->recording) throw Error(ExitStatus::internal, "a second recording on one catalog");
+  ClientRow row;
+  {
+    Transaction transaction(state_->attachment, Isolation::write);
+    row = find_client(transaction, client);
+    if (row.id == 0) {
+      Statement insert(transaction, "INSERT INTO client (id, name) VALUES (NEXT VALUE FOR client_ids, ?)");
+      insert.set(0, client);
+      insert.execute(transaction);
+      row = find_client(transaction, client);
+    }
+    Statement newest(transaction, "SELECT FIRST 1 sequence_number FROM dataset WHERE client = ? AND sequence_number >= ?");
+    newest.set(0, row.id);
+    newest.set(1, number);
+    newest.open(transaction);
+    if (newest.fetch())
+      throw Error(ExitStatus::internal, "dataset " + std::to_string(sequence) + " of " + escape(client) + " is recorded after a newer one, or twice");
+    transaction.commit();
+  }
+  return Recording(std::make_unique<Recording::State>(state_->attachment, state_->batches, state_->recording, std::string(client), row.id,
+                                                      row.last_account, row.last_set, sequence));
+}
+
+void Catalog::expire(std::string_view client, std::uint64_t sequence) {
+  if (!is_client_name(client)) return;
+  const std::int64_t number = to_signed(sequence);
+  Transaction transaction(state_->attachment, Isolation::write);
+  const std::int64_t id = find_client(transaction, client).id;
+  auto run = [&](const char* sql, std::initializer_list<std::int64_t> values) {
+    Statement statement(transaction, sql);
+    unsigned at = 0;
+    for (std::int64_t value : values) statement.set(at++, value);
+    statement.execute(transaction);
+  };
+  Statement neighbours(transaction,
+                       "SELECT (SELECT MAX(sequence_number) FROM dataset WHERE client = d.client AND sequence_number < d.sequence_number), "
+                       "(SELECT MIN(sequence_number) FROM dataset WHERE client = d.client AND sequence_number > d.sequence_number) "
+                       "FROM dataset d WHERE d.client = ? AND d.sequence_number = ?");
+  neighbours.set(0, id);
+  neighbours.set(1, number);
+  neighbours.open(transaction);
+  if (!neighbours.fetch()) return;
+  const std::int64_t before = neighbours.is_null(0) ? 0 : neighbours.integer(0), after = neighbours.is_null(1) ? 0 : neighbours.integer(1);
+  neighbours.close();
+  run("DELETE FROM dataset WHERE client = ? AND sequence_number = ?", {id, number});
+  if (after != 0) {
+    // Versions are looked for by their end (index entry_end): those still valid are not touched.
+    run("DELETE FROM entry WHERE client = ? AND to_sequence > ? AND to_sequence < ? AND from_sequence > ?", {id, before, after, before});
+  } else {
+    // The newest goes. What it ended is valid again, for the next recording starts from the one before.
+    run("DELETE FROM entry WHERE client = ? AND from_sequence > ?", {id, before});
+    if (before != 0)
+      run("UPDATE entry SET to_sequence = 9223372036854775807 WHERE client = ? AND to_sequence >= ? AND to_sequence < 9223372036854775807", {id, before});
+  }
+  transaction.commit();
+}
+
+void Catalog::forget(std::string_view client) {
+  if (!is_client_name(client)) return;
+  Transaction transaction(state_->attachment, Isolation::write);
+  const std::int64_t id = find_client(transaction, client).id;
+  if (id == 0) return;
+  for (const char* table : {"entry", "dataset", "account", "acl_entry", "xattr", "extent", "link_target", "attribute_set"}) {
+    Statement remove(transaction, std::string("DELETE FROM ") + table + " WHERE client = ?");
+    remove.set(0, id);
+    remove.execute(transaction);
+  }
+  Statement remove(transaction, "DELETE FROM client WHERE id = ?");
+  remove.set(0, id);
+  remove.execute(transaction);
+  transaction.commit();
+}
+
+Catalog::Table Catalog::query(const std::string& sql, std::size_t most) {
+  Transaction transaction(state_->attachment, Isolation::read);
+  Statement query(transaction, sql, Statement::Output::text);
+  Table table;
+  for (unsigned i = 0; i < query.columns(); ++i) table.columns.push_back(query.column_name(i));
+  query.open(transaction);
+  while (table.rows.size() < most && query.fetch()) {
+    auto& row = table.rows.emplace_back();
+    for (unsigned i = 0; i < query.columns(); ++i) row.push_back(query.text(transaction, i));
+  }
+  return table;
+}
+
+}  // namespace syncropy

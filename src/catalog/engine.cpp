@@ -1,0 +1,93 @@
+#include "catalog/engine.hpp"
+
+#include <firebird/Interface.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <string_view>
+
+#include "util/error.hpp"
+#include "util/escape.hpp"
+#include "util/fd.hpp"
+#include "util/file.hpp"
+
+namespace syncropy {
+namespace {
+
+// Classic: every attachment has its own page cache, kept right by the lock table, so that processes share a database.
+// DefaultDbCachePages counts pages of 16 KiB per attachment. Nothing outside the database is reachable by SQL.
+constexpr std::string_view engine_configuration =
+    "# Written by syncropy at each start: changes are lost.\n"
+    "ServerMode = Classic\n"
+    "DefaultDbCachePages = 1024\n"
+    "ExternalFileAccess = None\n"
+    "UdfAccess = None\n";
+
+void replace_file(int folder, const std::string& name, std::string_view content) {
+  struct stat now{};
+  if (::fstatat(folder, name.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(now.st_mode) && now.st_size == static_cast<off_t>(content.size()) &&
+      read_file(folder, name, content.size(), ExitStatus::repository) == content)
+    return;
+  static std::atomic<unsigned> count = 0;
+  const std::string fresh = name + ".new-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+  ::unlinkat(folder, fresh.c_str(), 0);  // of a process with this number that was killed here
+  create_file(folder, fresh, content, 0600);
+  if (::renameat(folder, fresh.c_str(), folder, name.c_str()) != 0) throw_errno(ExitStatus::repository, "replace", name);
+}
+
+// The engine looks for its character sets in ROOT/intl whatever it was built with; without them it works, and complains in its log.
+void link_character_sets(int folder) {
+  const char* installed = Firebird::fb_get_master_interface()->getConfigManager()->getDirectory(Firebird::IConfigManager::DIR_INTL);
+  if (::symlinkat(installed, folder, "intl") == 0 || errno == EEXIST) return;
+  throw_errno(ExitStatus::repository, "make the symbolic link", "intl");
+}
+
+void prepare(const std::string& folder) {
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    throw_errno(ExitStatus::repository, "make the folder of the embedded Firebird engine", folder, "make the folder it lies in writable for this user");
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) throw_errno(ExitStatus::repository, "open the folder of the embedded Firebird engine", folder);
+  replace_file(fd.get(), "firebird.conf", engine_configuration);
+  replace_file(fd.get(), "plugins.conf", "");
+  replace_file(fd.get(), "databases.conf", "");
+  if (::setenv("FIREBIRD", folder.c_str(), 1) != 0 || ::setenv("FIREBIRD_LOCK", folder.c_str(), 1) != 0)
+    throw_errno(ExitStatus::internal, "set the environment for", folder);
+  link_character_sets(fd.get());
+  const char* root = Firebird::fb_get_master_interface()->getConfigManager()->getRootDirectory();
+  if (!std::filesystem::equivalent(root, folder))
+    throw Error(ExitStatus::internal, "Firebird was used before its folder " + escape(folder) + " was known",
+                "open the embedded catalog before any networked one");
+}
+
+}  // namespace
+
+void use_engine_folder(const std::string& folder) {
+  static std::mutex mutex;
+  static std::string used;
+  const std::lock_guard lock(mutex);
+  if (used == folder) return;
+  if (!used.empty())
+    throw Error(ExitStatus::internal, "a second folder of the embedded Firebird engine, " + escape(folder) + " after " + escape(used),
+                "use one process for each");
+  prepare(folder);
+  used = folder;
+}
+
+void return_engine_files(const std::string& folder, const std::string& database) {
+  if (::geteuid() != 0) return;
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat owner{}, file{};
+  if (!fd || ::stat(database.c_str(), &owner) != 0 || owner.st_uid == 0) return;
+  ::fchown(fd.get(), owner.st_uid, owner.st_gid);
+  for (const std::string& name : names_in(fd.get()))
+    if (::fstatat(fd.get(), name.c_str(), &file, AT_SYMLINK_NOFOLLOW) == 0 && file.st_uid != owner.st_uid)
+      ::fchownat(fd.get(), name.c_str(), owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW);
+}
+
+}  // namespace syncropy

@@ -1,0 +1,19 @@
+#pragma once
+// The embedded engine's private root folder. Without one, Debian's engine runs as "Super" and locks a database for one process, and keeps
+// its lock tables in /tmp/firebird, which units with PrivateTmp do not share: two lock tables on one database destroy it.
+
+#include <string>
+
+namespace syncropy {
+
+// Makes or refreshes FOLDER/{firebird.conf,plugins.conf,databases.conf,intl} (mode 0700, each file replaced atomically) and points this
+// process's Firebird at it, by the environment variables FIREBIRD and FIREBIRD_LOCK: the client library reads them once, so the first
+// embedded Catalog must be opened before any networked one and before other threads read the environment. One folder per process: Error
+// internal for a second one. Error io or repository where the folder cannot be made.
+void use_engine_folder(const std::string& folder);
+
+// Where root has attached to the database of another user, gives that user the lock files root has made: the next process of that user
+// could not open them otherwise. Does nothing for everybody else.
+void return_engine_files(const std::string& folder, const std::string& database);
+
+}  // namespace syncropy

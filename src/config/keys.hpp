@@ -1,0 +1,75 @@
+#pragma once
+// Reads the values of one section by key, with their types and ranges, and knows which keys there are.
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/document.hpp"
+
+namespace syncropy {
+
+// How long lists and texts of a configuration may be.
+namespace limits {
+inline constexpr std::size_t config_value_bytes = 65'536;
+inline constexpr std::size_t config_list = 1'000;
+}  // namespace limits
+
+class Keys {
+ public:
+  // `where` names the section in messages: "section 'database'", "client 'web1'". `node` may be empty (no keys), else must be a map
+  // (Error otherwise). `folder` is what relative file names are relative to. All three stay the caller's.
+  Keys(const std::string& file, const std::string& folder, std::string where, const ConfigNode& node, int line);
+
+  // Every key that may stand here; an unknown one is an Error with the nearest known name. Call it first.
+  void allow(std::initializer_list<std::string_view> keys) const;
+
+  // None where the key is missing or has no value.
+  [[nodiscard]] std::optional<std::string> text(std::string_view key) const;
+  [[nodiscard]] std::string text_or(std::string_view key, std::string fallback) const { return text(key).value_or(std::move(fallback)); }
+  [[nodiscard]] std::string required(std::string_view key, std::string remedy) const;
+  [[nodiscard]] bool boolean_or(std::string_view key, bool fallback) const;
+  [[nodiscard]] std::uint64_t number_or(std::string_view key, std::uint64_t fallback, std::uint64_t least, std::uint64_t most) const;
+  // Like number_or, and K, M, G, T may follow (powers of 1,024).
+  [[nodiscard]] std::uint64_t size_or(std::string_view key, std::uint64_t fallback) const;
+  // A list, or one text that commas and line ends divide.
+  [[nodiscard]] std::vector<std::string> list(std::string_view key) const;
+  // A file or folder, absolute, "" where there is none.
+  [[nodiscard]] std::string file(std::string_view key) const;
+  [[nodiscard]] std::vector<std::string> files(std::string_view key) const;
+  // Absolute paths of another machine or of this one: normalised, sorted, none inside another.
+  [[nodiscard]] std::vector<std::string> paths(std::string_view key) const;
+  // A secret in itself, or `credential:NAME`: the file NAME beneath $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=)
+  // without its final newline.
+  [[nodiscard]] std::string secret(std::string_view key) const;
+
+  // "FILE:LINE: WHAT" at the line of `key`, or of the section where there is none.
+  [[nodiscard]] Error error(std::string_view key, const std::string& what, std::string remedy) const;
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+ private:
+  [[nodiscard]] std::string absolute(const std::string& name) const;
+
+  const std::string& file_;
+  const std::string& folder_;
+  std::string where_;
+  const ConfigNode& node_;
+  int line_;
+};
+
+// ", did you mean 'x'?" or "known are a, b, c": the remedy for a name that is none of `known`.
+[[nodiscard]] std::string suggest(std::string_view name, const std::vector<std::string_view>& known);
+
+// The folder that relative names in `file` are relative to.
+[[nodiscard]] std::string folder_of(const std::string& file);
+
+// Own certificate and key by sslcert, sslkey and sslpem; empty where none is named.
+struct OwnCertificate {
+  std::string certificate, key;
+};
+[[nodiscard]] OwnCertificate own_certificate(const Keys& keys);
+
+}  // namespace syncropy
