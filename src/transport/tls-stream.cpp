@@ -5,6 +5,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <thread>
 
 #include "transport/channel.hpp"
 #include "transport/credentials.hpp"
@@ -83,7 +84,7 @@ class TlsStream : public ByteStream {
   std::mutex using_session_;   // session_ and outgoing_
   std::string outgoing_;       // encrypted, not sent yet
 
-  std::timed_mutex reading_;   // all that follows
+  std::mutex reading_;         // all that follows
   std::string incoming_;       // [at_, filled_) has arrived and is not decrypted yet
   std::size_t at_ = 0, filled_ = 0;
   bool tcp_ended_ = false;
@@ -306,7 +307,12 @@ void TlsStream::write_all(std::span<const std::byte> bytes) {
 
 // After a failed write: the alert that has arrived, if one has. Data that arrived before it is kept for the reader.
 std::optional<Error> TlsStream::find_refusal() {
-  const std::unique_lock lock(reading_, alert_patience);  // a reader that is waiting sees the broken connection too, and leaves
+  // A reader that is waiting sees the broken connection too, and leaves.
+  std::unique_lock lock(reading_, std::try_to_lock);
+  for (const auto until = std::chrono::steady_clock::now() + alert_patience; !lock.owns_lock() && std::chrono::steady_clock::now() < until;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    static_cast<void>(lock.try_lock());
+  }
   if (!lock.owns_lock()) return std::nullopt;
   std::string piece(record_bytes, '\0');
   while (!read_error_ && !ended_ && stash_.size() < most_stashed) {

@@ -215,10 +215,17 @@ TEST(Progress, NothingWhereThereIsNoTerminal) {
 
 // A journal of our own at its place, in a mount namespace of a child's.
 int talk_to_a_journal() {
-  const bool is_root = ::geteuid() == 0;
-  if (::unshare(is_root ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return 100;
+  const uid_t user = ::geteuid();
+  const gid_t group = ::getegid();
+  if (::unshare(user == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return 100;
+  if (user != 0) {
+    std::ofstream("/proc/self/setgroups") << "deny";
+    std::ofstream("/proc/self/uid_map") << "0 " << user << " 1\n";
+    std::ofstream("/proc/self/gid_map") << "0 " << group << " 1\n";
+  }
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 || ::mount("none", "/run", "tmpfs", 0, nullptr) != 0) return 101;
-  std::filesystem::create_directories("/run/systemd/journal");
+  std::error_code failed;
+  if (!std::filesystem::create_directories("/run/systemd/journal", failed)) return 106;
   const Fd journal(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
