@@ -1,5 +1,7 @@
 #include "catalog/firebird.hpp"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -160,6 +162,28 @@ void describe(ParameterBlock& block, const Access& access) {
   throw Error(ExitStatus::internal, subject + ": a value does not fit its parameter", "report this as a defect");
 }
 
+bool is_time(unsigned type) { return type == SQL_TIMESTAMP || type == SQL_TYPE_DATE || type == SQL_TYPE_TIME; }
+
+// As ISO 8601 has it, with a blank; converted by Firebird it would read 14-NOV-2023.
+std::string time_text(unsigned type, const unsigned char* at) {
+  std::string text;
+  unsigned year = 0, month = 0, day = 0, hours = 0, minutes = 0, seconds = 0, fractions = 0;
+  if (type != SQL_TYPE_TIME) {
+    ISC_DATE date = 0;
+    std::memcpy(&date, at, sizeof date);
+    master().getUtilInterface()->decodeDate(date, &year, &month, &day);
+    text = fmt::format("{:04}-{:02}-{:02}", year, month, day);
+    at += sizeof date;
+  }
+  if (type != SQL_TYPE_DATE) {
+    ISC_TIME time = 0;
+    std::memcpy(&time, at, sizeof time);
+    master().getUtilInterface()->decodeTime(time, &hours, &minutes, &seconds, &fractions);
+    text += fmt::format("{}{:02}:{:02}:{:02}.{:04}", text.empty() ? "" : " ", hours, minutes, seconds, fractions);
+  }
+  return text;
+}
+
 constexpr unsigned short segment_bytes = 32'768;
 
 }  // namespace
@@ -251,7 +275,7 @@ Statement::Statement(Transaction& transaction, const std::string& sql, Output ou
     Owned<Firebird::IMetadataBuilder> builder(output_metadata_->getBuilder(&status));
     for (unsigned i = 0, count = output_metadata_->getCount(&status); i < count; ++i) {
       const unsigned type = output_metadata_->getType(&status, i);
-      if (type == SQL_BLOB || type == SQL_VARYING) continue;
+      if (type == SQL_BLOB || type == SQL_VARYING || is_time(type)) continue;
       if (type != SQL_TEXT) {
         builder->setLength(&status, i, 40);  // the longest number, timestamp or Boolean
         builder->setCharSet(&status, i, 0);
@@ -381,6 +405,7 @@ std::string Statement::text(Transaction& transaction, unsigned index, std::size_
     std::memcpy(&length, at, sizeof length);
     return {reinterpret_cast<const char*>(at) + sizeof length, std::min<unsigned>(length, slot.length)};
   }
+  if (is_time(slot.type)) return time_text(slot.type, at);
   if (slot.type != SQL_BLOB) does_not_fit(attachment_.subject());
   Status status(attachment_.subject());
   ISC_QUAD id{};

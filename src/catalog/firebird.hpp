@@ -120,7 +120,7 @@ class Statement {
   [[nodiscard]] const std::string& column_name(unsigned index) const { return outputs_.at(index).name; }
   [[nodiscard]] bool is_null(unsigned index) const;
   [[nodiscard]] std::int64_t integer(unsigned index) const;
-  // Text, bytes, or at most `most` bytes of a BLOB read in `transaction`.
+  // Text, bytes, a date or time as in 2023-11-14 22:13:20.1230, or at most `most` bytes of a BLOB read in `transaction`.
   [[nodiscard]] std::string text(Transaction& transaction, unsigned index, std::size_t most = 1U << 20) const;
 
  private:

@@ -1,0 +1,227 @@
+#include "catalog/catalog.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "fixture.hpp"
+
+namespace syncropy::test {
+namespace {
+
+CATALOG_TEST_EVERYWHERE(CatalogTest);
+
+TEST_P(CatalogTest, gives_back_what_was_recorded_of_a_dataset) {
+  Catalog catalog(location);
+  DatasetInfo info = dataset_info("web1", 3, Tier::month);
+  info.completeness = Completeness::partial;
+  info.acl = false;
+  record(catalog, dataset_info("web2", 1), {}, {});
+  record(catalog, info, {}, {file("a")});
+  Catalog reader = Catalog::open_existing(location);
+  ASSERT_EQ(reader.datasets("web1").size(), 1U);
+  EXPECT_EQ(reader.datasets("web1")[0].info, info);
+  ASSERT_EQ(reader.datasets().size(), 2U);
+  EXPECT_EQ(reader.datasets()[1].info.client, "web2");
+  EXPECT_TRUE(reader.datasets("web3").empty());
+  EXPECT_TRUE(reader.datasets("no client's name").empty());
+}
+
+TEST_P(CatalogTest, dataset_shows_the_versions_that_cover_it) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {folder(""), file("a"), file("b"), file("c")});
+  record(catalog, dataset_info("web1", 2), {"b", "c"}, {file("b", "changed"), file("d")});
+  record(catalog, dataset_info("web1", 5), {"b", "never there"}, {});
+  EXPECT_EQ(paths_of(catalog, "web1", 1), "/ /a /b /c");
+  EXPECT_EQ(paths_of(catalog, "web1", 2), "/ /a /b /d");
+  EXPECT_EQ(paths_of(catalog, "web1", 5), "/ /a /d");
+  EXPECT_EQ(first_row(catalog, "SELECT digest FROM files WHERE client = 'web1' AND sequence_number = 2 AND path = '/b'"), to_hex(digest_of("changed")));
+  const auto history = catalog.query("SELECT first_sequence, last_sequence, last_dataset FROM file_history WHERE client = 'web1' AND path = '/b' ORDER BY 1");
+  ASSERT_EQ(history.rows.size(), 2U);
+  EXPECT_EQ(history.rows[0], (std::vector<std::string>{"1", "1", "hour/" + dataset_info("web1", 1).name}));
+  EXPECT_EQ(history.rows[1], (std::vector<std::string>{"2", "4", "hour/" + dataset_info("web1", 2).name}));
+}
+
+// The version that begins is sent before or after the one that ends: paths differ in length, so they travel in different batches.
+TEST_P(CatalogTest, order_of_ending_and_beginning_does_not_matter) {
+  Catalog catalog(location);
+  const std::string long_path(250, 'x'), path = long_path + "/" + long_path;
+  record(catalog, dataset_info("web1", 1), {}, {file("a"), file(path)});
+  Catalog::Recording recording = catalog.record("web1", 2);
+  recording.begin_version(file("a", "new"));
+  recording.begin_version(file(path, "new"));
+  for (int i = 0; i < 500; ++i) recording.begin_version(file("b" + std::to_string(i)));
+  recording.end_version("a");
+  recording.end_version(path);
+  recording.commit(dataset_info("web1", 2));
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*), COUNT(DISTINCT digest) FROM files WHERE client = 'web1' AND sequence_number = 2 AND (path = '/a' OR path = '/" +
+                                   path + "')"),
+            "2|1");
+}
+
+TEST_P(CatalogTest, recording_that_is_not_committed_leaves_nothing) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a")});
+  {
+    Catalog::Recording recording = catalog.record("web1", 2);
+    recording.end_version("a");
+    for (int i = 0; i < 1000; ++i) recording.begin_version(file("b" + std::to_string(i)));
+  }
+  EXPECT_EQ(catalog.datasets("web1").size(), 1U);
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*), MIN(to_sequence) FROM entry"), "1|9223372036854775807");
+  record(catalog, dataset_info("web1", 2), {}, {file("b")});
+  EXPECT_EQ(paths_of(catalog, "web1", 2), "/a /b");
+}
+
+TEST_P(CatalogTest, run_without_changes_writes_the_row_of_the_dataset_and_nothing_else) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a"), file("b")});
+  auto rows = [&] {
+    return first_row(catalog, "SELECT (SELECT COUNT(*) FROM entry), (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM attribute_set), "
+                              "(SELECT MAX(last_account) FROM client), (SELECT COUNT(*) FROM client) FROM rdb$database");
+  };
+  const std::string before = rows();
+  record(catalog, dataset_info("web1", 2), {}, {});
+  EXPECT_EQ(rows(), before);
+  EXPECT_EQ(paths_of(catalog, "web1", 2), "/a /b");
+}
+
+TEST_P(CatalogTest, sequence_must_grow_and_one_recording_at_a_time) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 5), {}, {});
+  EXPECT_THROW(static_cast<void>(catalog.record("web1", 5)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("web1", 4)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("web1", 0)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("../web1", 6)), Error);
+  Catalog::Recording recording = catalog.record("web1", 6);
+  EXPECT_THROW(static_cast<void>(catalog.record("web2", 1)), Error);
+  EXPECT_THROW(recording.commit(dataset_info("web1", 7)), Error);
+}
+
+TEST_P(CatalogTest, expiring_deletes_what_no_remaining_dataset_shows) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("other", 1), {}, {file("x")});
+  record(catalog, dataset_info("web1", 1), {}, {file("always"), file("first")});
+  record(catalog, dataset_info("web1", 3), {"first"}, {file("second"), file("second-on")});
+  record(catalog, dataset_info("web1", 4), {"second"}, {file("third-on")});
+  auto versions = [&] { return first_row(catalog, "SELECT COUNT(*) FROM entry"); };
+  EXPECT_EQ(versions(), "6");
+  catalog.expire("web1", 2);  // never was
+  catalog.expire("web1", 3);
+  EXPECT_EQ(versions(), "5");
+  EXPECT_EQ(paths_of(catalog, "web1", 1), "/always /first");
+  EXPECT_EQ(paths_of(catalog, "web1", 4), "/always /second-on /third-on");
+  catalog.expire("web1", 3);
+  catalog.expire("web1", 1);
+  EXPECT_EQ(versions(), "4");
+  EXPECT_EQ(paths_of(catalog, "web1", 4), "/always /second-on /third-on");
+  EXPECT_EQ(catalog.datasets("web1").size(), 1U);
+  catalog.expire("web1", 4);
+  EXPECT_EQ(versions(), "1");
+  EXPECT_EQ(paths_of(catalog, "other", 1), "/x");
+  catalog.expire("nobody", 1);
+}
+
+// The next recording says what changed since the dataset before the one that went.
+TEST_P(CatalogTest, expiring_the_newest_makes_valid_again_what_it_ended) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a"), file("b"), file("gone")});
+  record(catalog, dataset_info("web1", 2), {"gone"}, {});
+  record(catalog, dataset_info("web1", 3), {"a"}, {file("a", "new"), file("c")});
+  catalog.expire("web1", 3);
+  record(catalog, dataset_info("web1", 4), {"b"}, {});
+  EXPECT_EQ(paths_of(catalog, "web1", 2), "/a /b");
+  EXPECT_EQ(paths_of(catalog, "web1", 4), "/a");
+  EXPECT_EQ(first_row(catalog, "SELECT digest FROM files WHERE sequence_number = 4 AND client = 'web1'"), to_hex(digest_of("content")));
+}
+
+TEST_P(CatalogTest, forgetting_a_client_leaves_the_others_and_lets_it_come_back) {
+  Catalog catalog(location);
+  Entry entry = file("a");
+  entry.details.xattrs = {{"user.comment", "x"}};
+  record(catalog, dataset_info("web1", 7), {}, {entry});
+  record(catalog, dataset_info("web2", 1), {}, {entry});
+  catalog.forget("web1");
+  catalog.forget("web1");
+  EXPECT_TRUE(catalog.datasets("web1").empty());
+  for (const char* table : {"client", "dataset", "entry", "attribute_set", "xattr"})
+    EXPECT_EQ(first_row(catalog, std::string("SELECT COUNT(*) FROM ") + table), "1") << table;
+  record(catalog, dataset_info("web1", 1), {}, {entry});
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM xattrs WHERE client = 'web1' AND path = '/a'"), "1");
+}
+
+TEST_P(CatalogTest, reader_lists_while_a_recording_is_open) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a")});
+  Catalog::Recording recording = catalog.record("web1", 2);
+  recording.end_version("a");
+  for (int i = 0; i < 5'000; ++i) recording.begin_version(file("b" + std::to_string(i)));
+  Catalog reader = Catalog::open_existing(location);
+  EXPECT_EQ(reader.datasets().size(), 1U);
+  EXPECT_EQ(paths_of(reader, "web1", 1), "/a");
+  recording.commit(dataset_info("web1", 2));
+  EXPECT_EQ(reader.datasets().size(), 2U);
+  EXPECT_EQ(first_row(reader, "SELECT COUNT(*) FROM files WHERE client = 'web1' AND sequence_number = 2"), "5000");
+}
+
+TEST_P(CatalogTest, clients_record_side_by_side) {
+  { Catalog made(location); }
+  constexpr int clients = 4, runs = 5;
+  std::vector<std::string> failures(clients);
+  std::vector<std::thread> threads;
+  for (int client = 0; client < clients; ++client) {
+    threads.emplace_back([&, client] {
+      try {
+        Catalog catalog(location);
+        const std::string name = "client" + std::to_string(client);
+        for (std::uint64_t run = 1; run <= runs; ++run) {
+          std::vector<Entry> entries;
+          for (int i = 0; i < 300; ++i) {
+            Entry entry = file("run" + std::to_string(run) + "/" + std::to_string(i));
+            entry.stat.uid = static_cast<std::uint32_t>(i % 50);  // the same accounts and ACLs everywhere
+            entry.details.access_acl = {{AclTag::user, 6, static_cast<std::uint32_t>(i % 20), "user" + std::to_string(i % 20)}};
+            entries.push_back(entry);
+          }
+          record(catalog, dataset_info(name, run), {"run" + std::to_string(run - 1) + "/0"}, entries);
+        }
+        catalog.expire(name, 1);
+      } catch (const Error& error) {
+        failures[static_cast<std::size_t>(client)] = error.line();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& failure : failures) EXPECT_EQ(failure, "");
+  Catalog catalog(location);
+  EXPECT_EQ(catalog.datasets().size(), std::size_t{clients * (runs - 1)});
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM files WHERE client = 'client3' AND sequence_number = 5"), std::to_string(300 * runs - 4));
+}
+
+TEST_P(CatalogTest, queries_change_nothing) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a")});
+  EXPECT_THROW(static_cast<void>(catalog.query("DELETE FROM entry")), Error);
+  EXPECT_THROW(static_cast<void>(catalog.query("SELECT nonsense FROM entry")), Error);
+  EXPECT_EQ(catalog.query("SELECT path, NULL AS nothing FROM entry").columns, (std::vector<std::string>{"PATH", "NOTHING"}));
+  EXPECT_EQ(first_row(catalog, "SELECT path, NULL, CAST(1.5 AS NUMERIC(9,2)) FROM entry"), "/a||1.50");
+}
+
+TEST_P(CatalogTest, who_does_not_answer_is_named) {
+  if (GetParam() == Where::networked) {
+    CatalogLocation away = location;
+    away.port = 1;
+    expect_error(ExitStatus::unavailable, "does not answer", [&] { Catalog catalog(away); });
+    CatalogLocation wrong = location;
+    wrong.password = "wrong";
+    expect_error(ExitStatus::unavailable, "user name or password", [&] { Catalog catalog(wrong); });
+    expect_error(ExitStatus::unavailable, "user name or password", [&] { Catalog::open_existing(wrong); });
+  } else {
+    CatalogLocation nowhere = location;
+    nowhere.database = run_folder() + "/missing/catalog.fdb";
+    expect_error(ExitStatus::no_input, "missing", [&] { Catalog catalog(nowhere); });
+  }
+}
+
+}  // namespace
+}  // namespace syncropy::test
