@@ -401,6 +401,28 @@ TEST(Settings, SecretsFromCredentials) {
   EXPECT_FALSE(only_client(yaml("    sslpass: credential:tls\n    ssl: no\n")).ssl);
 }
 
+// "known here are a, b, c" lists what the reader knows; each must have its paragraph.
+void expect_documented(const Error& error, const std::string& page) {
+  const std::string text = read_file(AT_FDCWD, page, 1U << 20, ExitStatus::config), known = error.remedy();
+  static constexpr std::string_view head = "known here are ";
+  ASSERT_TRUE(known.starts_with(head)) << error.line();
+  for (std::size_t at = head.size(); at < known.size();) {
+    const std::size_t end = std::min(known.find(", ", at), known.size());
+    EXPECT_NE(text.find("\n.It Cm " + known.substr(at, end - at) + "\n"), std::string::npos) << known.substr(at, end - at) << " is missing in " << page;
+    at = end + 2;
+  }
+}
+
+TEST(ManPages, EveryKeyIsThere) {
+  const std::string unknown = "no_such_key_at_all_anywhere: 1";
+  const std::string page = MAN_FOLDER "/syncropy.yaml.5";
+  expect_documented(failure_of("general: {" + unknown + "}\n"), page);
+  expect_documented(failure_of(yaml("", "database: {" + unknown + "}\n")), page);
+  expect_documented(failure_of(yaml("", "dataset: {" + unknown + "}\n")), page);
+  expect_documented(failure_of(yaml("    " + unknown + "\n")), page);
+  expect_documented(failure_of([&] { static_cast<void>(parse_agent_policy(unknown + "\n", file)); }), MAN_FOLDER "/syncropy-agent.yaml.5");
+}
+
 TEST(FindConfig, FileOrName) {
   const Scratch scratch;
   ::setenv("SYNCROPY_CONFIG_FOLDER", scratch.path().c_str(), 1);
