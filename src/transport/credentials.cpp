@@ -75,7 +75,7 @@ bool fit_together(gnutls_x509_crt_t certificate, gnutls_x509_privkey_t key) {
 
 }  // namespace
 
-TlsCredentials::TlsCredentials(const TlsFiles& files) : state_(std::make_unique<State>()) {
+TlsCredentials::TlsCredentials(const TlsFiles& files) : state_(std::make_shared<State>()) {
   if (files.certificate.empty()) refuse("TLS is asked for, but no certificate is set", "set 'sslcert' and 'sslkey'");
   if (files.ca.empty() && files.pins.empty()) refuse("TLS is asked for, but neither a CA nor a pinned certificate says whom to believe", "set 'sslca' or 'sslpin'");
   gnutls_certificate_credentials_t raw = nullptr;
@@ -104,9 +104,5 @@ TlsCredentials::TlsCredentials(const TlsFiles& files) : state_(std::make_unique<
     state_->pin_files.push_back(file);
   }
 }
-
-TlsCredentials::~TlsCredentials() = default;
-TlsCredentials::TlsCredentials(TlsCredentials&&) noexcept = default;
-TlsCredentials& TlsCredentials::operator=(TlsCredentials&&) noexcept = default;
 
 }  // namespace syncropy

@@ -75,7 +75,7 @@ class TlsStream : public ByteStream {
   [[nodiscard]] std::optional<Error> find_refusal();
 
   Channel channel_;
-  const TlsCredentials::State& credentials_;
+  const std::shared_ptr<const TlsCredentials::State> credentials_;
   const std::vector<std::string> names_;
   Parties parties_;
   gnutls_session_t session_ = nullptr;
@@ -98,7 +98,7 @@ class TlsStream : public ByteStream {
 
 void TlsStream::set_up() {
   check(gnutls_priority_set_direct(session_, priorities, nullptr));
-  check(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, credentials_.credentials.get()));
+  check(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, credentials_->credentials.get()));
   gnutls_session_set_ptr(session_, this);
   gnutls_session_set_verify_function(session_, verify);
   gnutls_transport_set_ptr(session_, this);
@@ -132,7 +132,7 @@ ssize_t TlsStream::push(gnutls_transport_ptr_t pointer, const void* bytes, std::
 int TlsStream::verify(gnutls_session_t session) {
   auto& self = *static_cast<TlsStream*>(gnutls_session_get_ptr(session));
   try {
-    self.verdict_ = check_peer(session, self.credentials_, self.names_, self.parties_);
+    self.verdict_ = check_peer(session, *self.credentials_, self.names_, self.parties_);
   } catch (const std::exception& error) {  // must not pass through GnuTLS
     self.verdict_.refusal = Refusal{Error(ExitStatus::refused, "the certificate of " + self.parties_.them + " cannot be looked at (" + error.what() + ")"), GNUTLS_A_BAD_CERTIFICATE};
   }

@@ -12,7 +12,8 @@
 
 namespace syncropy {
 
-// One side's identity and whom it believes, loaded once and used for many connections (thread-safe for that).
+// One side's identity and whom it believes, loaded once and used for many connections (thread-safe for that). Streams share what
+// they need of it: it may go before them.
 struct TlsFiles {
   std::string certificate, key;       // PEM; an empty key: it stands in the certificate's file (sslpem)
   std::string password;               // of an encrypted key, empty where it is none
@@ -25,14 +26,11 @@ class TlsCredentials {
   // Reads and checks all files. Throws Error: no_input (missing), refused (unreadable, not PEM, wrong or missing key password, key
   // and certificate do not match, own certificate expired or not valid yet: with its dates), naming the file and a remedy.
   explicit TlsCredentials(const TlsFiles& files);
-  ~TlsCredentials();
-  TlsCredentials(TlsCredentials&&) noexcept;
-  TlsCredentials& operator=(TlsCredentials&&) noexcept;
   struct State;
-  [[nodiscard]] const State& state() const { return *state_; }
+  [[nodiscard]] std::shared_ptr<const State> state() const { return state_; }
 
  private:
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 // Who the peer proved to be.

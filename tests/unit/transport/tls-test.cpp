@@ -90,11 +90,10 @@ Meeting meet(const Terms& terms, const std::function<void(ByteStream&)>& server_
   return meeting;
 }
 
-// Credentials must outlive their streams: here they live as long as the test.
 struct Connected {
-  TlsCredentials server_credentials, agent_credentials;
   SecuredStream server, agent;
-  explicit Connected(unsigned stall_seconds = 10) : server_credentials(with_ca("server")), agent_credentials(with_ca("agent")) {
+  explicit Connected(unsigned stall_seconds = 10) {
+    const TlsCredentials server_credentials(with_ca("server")), agent_credentials(with_ca("agent"));
     auto [one, other] = socket_pair();
     auto accepted = std::async(std::launch::async, [&, socket = std::move(other)]() mutable {
       return tls_accept(std::move(socket), agent_credentials, {"backup.example.org"}, stall_seconds);
