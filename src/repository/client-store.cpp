@@ -1,6 +1,5 @@
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/ioprio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,14 +36,17 @@ int rename_exclusive(int from, const std::string& name, int to, const std::strin
 
 Fd open_folder(int at, const std::string& name) { return Fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
 
+// ioprio_set(2). Its header is no C++ in some versions of Linux, and the C library has none.
+constexpr int ioprio_who_process = 1, ioprio_class_idle = 3, ioprio_class_shift = 13;
+
 // Removing old trees must not slow down a backup or anything else that reads this disk.
 class IdleIo {
  public:
-  IdleIo() : before_(static_cast<int>(::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0))) {
-    ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 7));
+  IdleIo() : before_(static_cast<int>(::syscall(SYS_ioprio_get, ioprio_who_process, 0))) {
+    ::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle << ioprio_class_shift);
   }
   ~IdleIo() {
-    if (before_ >= 0) ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, before_);
+    if (before_ >= 0) ::syscall(SYS_ioprio_set, ioprio_who_process, 0, before_);
   }
   IdleIo(const IdleIo&) = delete;
   IdleIo& operator=(const IdleIo&) = delete;
