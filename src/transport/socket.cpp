@@ -82,8 +82,11 @@ Addresses resolve(const std::string& host, std::uint16_t port, int flags) {
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = flags | AI_NUMERICSERV;
+  // RFC 6761: localhost is loopback whatever the resolver says, and a bare machine has no /etc/hosts that says it.
+  const bool loopback = host == "localhost";
+  if (loopback) hints.ai_flags &= ~AI_PASSIVE;
   addrinfo* found = nullptr;
-  const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port).c_str(), &hints, &found);
+  const int code = ::getaddrinfo(host.empty() || loopback ? nullptr : host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (code != 0) {
     const bool later = code == EAI_AGAIN;
     throw Error(ExitStatus::unavailable, "cannot find the address of '" + escape(host) + "' (" + (code == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(code)) + ")",
