@@ -314,8 +314,10 @@ void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t
   const FetchFailed failed = get_fetch_failed(payload);
   Entry& entry = flight.item->entry;
   if (worker.sinks.erase(id) > 0) worker.builder.remove_file(entry.path);
-  if (has_vanished(failed.code) && entry.stat.type != FileType::folder) {
-    flight.item->dropped = true;
+  if (has_vanished(failed.code)) {
+    // A folder stays as it was listed: what was listed in it may be stored already.
+    if (entry.stat.type == FileType::folder) entry.flags = racy;
+    else flight.item->dropped = true;
   } else {
     entry.flags = unread;
     entry.details = {};
