@@ -57,8 +57,9 @@ class ClientRun {
     const ClientStore::Datasets datasets = store_.datasets();
     for (const DamagedDataset& damaged : datasets.damaged)
       line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {}, message_id::dataset_damaged);
-    const std::optional<PreviousDataset> previous = newest(datasets);
+    std::optional<PreviousDataset> previous = newest(datasets);
     DatasetInfo info = receive(datasets, previous);
+    previous.reset();  // ends our own reading of it: it may be the one that expires
     const bool recorded = record();
     summarise(info, Clock::now() - begun);
     expire(info, datasets);
