@@ -159,12 +159,20 @@ Staging ClientStore::begin(const std::string& name) const {
 }
 
 std::string ClientStore::free_name(Tier tier, std::int64_t utc_seconds) const {
-  const Fd folder = subfolder(std::string(name_of(tier)).c_str(), false);
-  for (unsigned collision = 1;; ++collision) {
-    std::string name = dataset_name(utc_seconds, collision);
-    struct stat st{};
-    if (!folder || ::fstatat(folder.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return name;
-  }
+  const std::string tier_name(name_of(tier)), first = dataset_name(utc_seconds, 1);
+  unsigned next = 1;
+  auto look_at = [&](std::string_view name) {
+    if (!name.starts_with(first) || !is_dataset_name(name)) return;
+    const unsigned collision = name == first ? 1 : static_cast<unsigned>(std::stoul(std::string(name.substr(first.size() + 1))));
+    next = std::max(next, collision + 1);
+  };
+  if (const Fd folder = subfolder(tier_name.c_str(), false))
+    for (const std::string& name : names_in(folder.get())) look_at(name);
+  // One that has expired within this second is not given again either.
+  if (const Fd spares = subfolder(spare_folder, false))
+    for (const std::string& name : names_in(spares.get()))
+      if (name.starts_with(tier_name + ".")) look_at(std::string_view(name).substr(tier_name.size() + 1));
+  return dataset_name(utc_seconds, next);
 }
 
 void ClientStore::publish(Staging staging, Tier tier) const {

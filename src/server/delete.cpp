@@ -1,5 +1,9 @@
 #include "server/delete.hpp"
 
+#include <chrono>
+#include <ctime>
+#include <thread>
+
 #include "catalog/catalog.hpp"
 #include "repository/repository.hpp"
 #include "sd/journal.hpp"
@@ -8,6 +12,14 @@
 #include "server/select.hpp"
 
 namespace syncropy {
+namespace {
+
+// A dataset is named by the second it began: while that lasts, the next run would give the deleted name to other content.
+void outlast(std::int64_t second) {
+  while (std::time(nullptr) == second) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+}  // namespace
 
 ExitStatus delete_datasets(const ServerSettings& settings, Tier tier, const std::string& id, unsigned lock_wait_seconds) {
   const Repository repository = Repository::open(settings.repository, true);
@@ -24,6 +36,7 @@ ExitStatus delete_datasets(const ServerSettings& settings, Tier tier, const std:
     }
     store.discard_spare();
     store.empty_trash();
+    outlast(info.started.seconds);
     log(Priority::notice, "deleted " + full_name(info), {{"SYNCROPY_CLIENT", info.client}}, message_id::expired);
     try {
       Catalog catalog(catalog_location(settings.database, repository));
