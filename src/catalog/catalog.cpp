@@ -142,7 +142,7 @@ std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
     info.entries = count(10), info.files = count(11), info.bytes = count(12);
     info.new_files = count(13), info.new_bytes = count(14), info.problems = count(15);
     if (info.tier < Tier::hour || info.tier > Tier::month || !is_dataset_name(info.name))
-      throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name", "run `syncropy rebuild-catalog`");
+      throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name", "move the database away: the next run makes the catalog anew");
     all.push_back({std::move(info)});
   }
   return all;
@@ -225,16 +225,24 @@ void Catalog::forget(std::string_view client) {
 }
 
 Catalog::Table Catalog::query(const std::string& sql, std::size_t most) {
+  constexpr const char* remedy = "ask with one SELECT statement over the views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS";
   Transaction transaction(state_->attachment, Isolation::read);
-  Statement query(transaction, sql, Statement::Output::text);
-  Table table;
-  for (unsigned i = 0; i < query.columns(); ++i) table.columns.push_back(query.column_name(i));
-  query.open(transaction);
-  while (table.rows.size() < most && query.fetch()) {
-    auto& row = table.rows.emplace_back();
-    for (unsigned i = 0; i < query.columns(); ++i) row.push_back(query.text(transaction, i));
+  try {
+    Statement query(transaction, sql, Statement::Output::text);
+    if (!query.has_cursor()) throw Error(ExitStatus::usage, state_->attachment.subject() + ": the statement is no query", remedy);
+    Table table;
+    for (unsigned i = 0; i < query.columns(); ++i) table.columns.push_back(query.column_name(i));
+    query.open(transaction);
+    while (table.rows.size() < most && query.fetch()) {
+      auto& row = table.rows.emplace_back();
+      for (unsigned i = 0; i < query.columns(); ++i) row.push_back(query.text(transaction, i));
+    }
+    return table;
+  } catch (const Error& error) {
+    // The statement is the asker's, and so is what Firebird does not understand of it.
+    if (error.status() != ExitStatus::internal) throw;
+    throw Error(ExitStatus::usage, error.what(), remedy);
   }
-  return table;
 }
 
 }  // namespace syncropy

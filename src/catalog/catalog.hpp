@@ -68,7 +68,8 @@ class Catalog {
   // Deletes all rows of a client: before it is recorded anew from its manifests.
   void forget(std::string_view client);
 
-  // Rows of a query as text, NULL as "": for tests and people's questions. At most `most` rows.
+  // Rows of a query as text, NULL as "": for tests and people's questions. At most `most` rows. Error usage where `sql` is no query, or
+  // one that Firebird does not understand; whatever it is, it changes nothing.
   struct Table {
     std::vector<std::string> columns;
     std::vector<std::vector<std::string>> rows;

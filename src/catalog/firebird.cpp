@@ -31,8 +31,8 @@ const Cause* cause_of_code(long code) {
   static constexpr Cause privilege{ExitStatus::unavailable, "the database server does not allow this", "let the catalog's database belong to database.user, in a folder that the server's DatabaseAccess allows"};
   static constexpr Cause engine{ExitStatus::unavailable, "no Firebird engine takes this database",
                                 "install Firebird's embedded engine (Debian: firebird3.0-server-core), or name a server as database.host"};
-  static constexpr Cause format{ExitStatus::data, "the file is not a Firebird 3 database", "check database.dbname; `syncropy rebuild-catalog` makes a new catalog"};
-  static constexpr Cause damaged{ExitStatus::data, "the database is damaged", "move it away and run `syncropy rebuild-catalog`"};
+  static constexpr Cause format{ExitStatus::data, "the file is not a Firebird 3 database", "check database.dbname, or move the file away: the next run makes the catalog anew"};
+  static constexpr Cause damaged{ExitStatus::data, "the database is damaged", "move it away: the next run makes the catalog anew"};
   static constexpr Cause read_only{ExitStatus::io, "the database is read-only", "make its file and folder writable"};
   static constexpr Cause shared{ExitStatus::unavailable, "another Firebird engine holds the database file",
                                 "end that program, or name the server that has the file open as database.host"};
@@ -288,6 +288,11 @@ Statement::Statement(Transaction& transaction, const std::string& sql, Output ou
   outputs_ = slots_of(status, *output_metadata_);
   input_.resize(input_metadata_->getMessageLength(&status));
   output_.resize(output_metadata_->getMessageLength(&status));
+}
+
+bool Statement::has_cursor() const {
+  Status status(attachment_.subject());
+  return (statement_->getFlags(&status) & Firebird::IStatement::FLAG_HAS_CURSOR) != 0;
 }
 
 std::vector<Statement::Slot> Statement::slots_of(Status& status, Firebird::IMessageMetadata& metadata) {

@@ -110,6 +110,8 @@ class Statement {
   // A BLOB with these bytes, made in `transaction`.
   void set_blob(Transaction& transaction, unsigned index, std::string_view bytes);
 
+  // A SELECT, or what else may be opened.
+  [[nodiscard]] bool has_cursor() const;
   void execute(Transaction& transaction);
   void open(Transaction& transaction);
   // The next row of what open() opened, or false behind the last, which also closes it.
