@@ -42,10 +42,10 @@ std::string hook_program(const AgentPolicy& policy, const std::string& name) {
   struct stat folder{}, file{};
   if (::stat(policy.hooks_folder.c_str(), &folder) != 0 || ::lstat(path.c_str(), &file) != 0)
     throw SystemError(ExitStatus::refused, errno, "find the command", path, remedy);
-  if (!only_its_owner_writes(folder) || !only_its_owner_writes(file))
-    throw Error(ExitStatus::refused, "others than root may write " + escape(path) + " or its folder", remedy);
   if (!S_ISREG(file.st_mode) || ::access(path.c_str(), X_OK) != 0)
     throw Error(ExitStatus::refused, escape(path) + " is not a program the agent may execute", remedy);
+  if (!only_its_owner_writes(folder) || !only_its_owner_writes(file))
+    throw Error(ExitStatus::refused, "others than root may write " + escape(path) + " or its folder", remedy);
   return path;
 }
 
