@@ -25,7 +25,7 @@ std::string read_all(int fd, std::size_t bound, ExitStatus status, std::string_v
     bytes.resize(at + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw_errno(status, "read", subject);
-    if (bytes.size() > bound) throw Error(status, escape(subject) + " is larger than " + std::to_string(bound) + " bytes");
+    if (bytes.size() > bound) throw Error(status, escape(subject) + " is larger than " + std::to_string(bound) + " bytes", "check that this is the file that was meant");
     if (got == 0) return bytes;
   }
 }
