@@ -29,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 // A TLS record of a handshake begins 0x16 0x03; a plain greeting's frame would have to be 790 bytes long for that, and none is.
 bool begins_with_tls(int socket, unsigned stall_seconds) {
   unsigned char head[2] = {};
-  pollfd readable{socket, POLLIN, 0};
+  pollfd readable{socket, POLLIN | POLLRDHUP, 0};
   const auto deadline = Clock::now() + std::chrono::seconds(stall_seconds);
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
@@ -40,6 +40,8 @@ bool begins_with_tls(int socket, unsigned stall_seconds) {
     if (got == 0) throw Error(ExitStatus::protocol, "the peer closed the connection before it said anything");
     if (got < 0 && errno != EAGAIN && errno != EINTR) throw_errno(ExitStatus::protocol, "read from", "the peer");
     if (got == 1 && head[0] == 0x16) {
+      // The one byte stays readable: that no other follows is told by the hang-up alone.
+      if (readable.revents & (POLLRDHUP | POLLHUP | POLLERR)) throw Error(ExitStatus::protocol, "the peer closed the connection in its first record");
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       continue;
     }
