@@ -91,7 +91,7 @@ std::string words_of(Firebird::IStatus* status) {
   return escape(text);
 }
 
-[[noreturn]] void raise(Firebird::IStatus* status, const std::string& subject) {
+[[noreturn]] void raise(Firebird::IStatus* status, Link& link) {
   const Cause* by_code = nullptr;
   int system_code = 0;
   bool io_error = false;
@@ -109,11 +109,12 @@ std::string words_of(Firebird::IStatus* status) {
       system_code = errno_of(reinterpret_cast<const char*>(at[1]));
     }
   }
-  const Cause* by_errno = io_error ? cause_of_errno(system_code) : nullptr;
-  const Cause* cause = by_errno != nullptr ? by_errno : by_code;
+  const Cause* by_errno = cause_of_errno(system_code);
+  const Cause* cause = by_errno != nullptr && (io_error || by_code == nullptr) ? by_errno : by_code;
   const std::string words = words_of(status);
-  if (cause != nullptr) throw DatabaseError(cause->status, subject + ": " + cause->what + " (" + words + ")", cause->remedy, first, system_code);
-  throw DatabaseError(io_error ? ExitStatus::io : ExitStatus::internal, subject + ": " + words, {}, first, system_code);
+  link.lost = link.lost || cause == cause_of_code(isc_lost_db_connection);
+  if (cause != nullptr) throw DatabaseError(cause->status, link.subject + ": " + cause->what + " (" + words + ")", cause->remedy, first, system_code);
+  throw DatabaseError(io_error ? ExitStatus::io : ExitStatus::internal, link.subject + ": " + words, {}, first, system_code);
 }
 
 // Calls of destructors: a failure has nobody to tell, and the server takes an unfinished transaction back by itself.
@@ -195,44 +196,45 @@ bool DatabaseError::raced() const {
          code_ == isc_no_meta_update || code_ == isc_obj_in_use || code_ == isc_lock_conflict || code_ == isc_deadlock;
 }
 
-Status::Status(const std::string& subject) : BaseStatusWrapper(master().getStatus()), subject_(subject) {}
+Status::Status(Link& link) : BaseStatusWrapper(master().getStatus()), link_(link) {}
 Status::~Status() { dispose(); }
 
 void Status::checkException(Status* status) {
-  if (status->dirty && (status->getState() & Firebird::IStatus::STATE_ERRORS)) raise(status->status, status->subject_);
+  if (status->dirty && (status->getState() & Firebird::IStatus::STATE_ERRORS)) raise(status->status, status->link_);
 }
 
-Attachment::Attachment(Owned<Firebird::IAttachment> attachment, const std::string& subject)
-    : attachment_(std::move(attachment)), subject_(std::make_unique<const std::string>(subject)) {}
-
 Attachment Attachment::attach(const Access& access) {
-  Status status(access.subject);
+  Attachment made(access);
+  Status status(made.link());
   ParameterBlock block(status, Firebird::IXpbBuilder::DPB);
   describe(block, access);
   Owned<Firebird::IProvider> provider(master().getDispatcher());
-  return {Owned<Firebird::IAttachment>(provider->attachDatabase(&status, access.address.c_str(), block.size(), block.bytes())), access.subject};
+  made.attachment_.reset(provider->attachDatabase(&status, access.address.c_str(), block.size(), block.bytes()));
+  return made;
 }
 
 Attachment Attachment::create(const Access& access) {
-  Status status(access.subject);
+  Attachment made(access);
+  Status status(made.link());
   ParameterBlock block(status, Firebird::IXpbBuilder::DPB);
   describe(block, access);
   block.put(isc_dpb_page_size, 16'384);
   block.put(isc_dpb_force_write, 1);
   block.put(isc_dpb_overwrite, 0);
   Owned<Firebird::IProvider> provider(master().getDispatcher());
-  return {Owned<Firebird::IAttachment>(provider->createDatabase(&status, access.address.c_str(), block.size(), block.bytes())), access.subject};
+  made.attachment_.reset(provider->createDatabase(&status, access.address.c_str(), block.size(), block.bytes()));
+  return made;
 }
 
 Attachment::~Attachment() {
   if (!attachment_) return;
   QuietStatus status;
-  attachment_->detach(&status);
+  if (!link_->is_dead()) attachment_->detach(&status);
   if (!status.hasData()) static_cast<void>(attachment_.release());  // a successful detach has let it go already
 }
 
-Transaction::Transaction(const Attachment& attachment, Isolation isolation) : attachment_(attachment) {
-  Status status(attachment.subject());
+Transaction::Transaction(const Attachment& attachment, Isolation isolation) : attachment_(attachment), link_(attachment.link()) {
+  Status status(link_);
   ParameterBlock block(status, Firebird::IXpbBuilder::TPB);
   if (isolation == Isolation::read) {
     block.put(isc_tpb_concurrency);
@@ -250,23 +252,23 @@ Transaction::Transaction(const Attachment& attachment, Isolation isolation) : at
 Transaction::~Transaction() {
   if (!transaction_) return;
   QuietStatus status;
-  transaction_->rollback(&status);
+  if (!link_.is_dead()) transaction_->rollback(&status);
   if (!status.hasData()) static_cast<void>(transaction_.release());
 }
 
 void Transaction::commit() {
-  Status status(attachment_.subject());
+  Status status(link_);
   transaction_->commit(&status);
   static_cast<void>(transaction_.release());
 }
 
 void Transaction::execute(const std::string& sql) {
-  Status status(attachment_.subject());
+  Status status(link_);
   attachment_.raw().execute(&status, transaction_.get(), static_cast<unsigned>(sql.size()), sql.c_str(), 3, nullptr, nullptr, nullptr, nullptr);
 }
 
-Statement::Statement(Transaction& transaction, const std::string& sql, Output output) : attachment_(transaction.attachment()) {
-  Status status(attachment_.subject());
+Statement::Statement(Transaction& transaction, const std::string& sql, Output output) : attachment_(transaction.attachment()), link_(attachment_.link()) {
+  Status status(link_);
   statement_.reset(attachment_.raw().prepare(&status, &transaction.raw(), static_cast<unsigned>(sql.size()), sql.c_str(), 3,
                                              Firebird::IStatement::PREPARE_PREFETCH_METADATA));
   input_metadata_.reset(statement_->getInputMetadata(&status));
@@ -291,8 +293,14 @@ Statement::Statement(Transaction& transaction, const std::string& sql, Output ou
 }
 
 bool Statement::has_cursor() const {
-  Status status(attachment_.subject());
+  Status status(link_);
   return (statement_->getFlags(&status) & Firebird::IStatement::FLAG_HAS_CURSOR) != 0;
+}
+
+Statement::~Statement() {
+  if (!link_.is_dead()) return;
+  static_cast<void>(cursor_.release());
+  static_cast<void>(statement_.release());
 }
 
 std::vector<Statement::Slot> Statement::slots_of(Status& status, Firebird::IMessageMetadata& metadata) {
@@ -350,7 +358,7 @@ void Statement::set_null(unsigned index) {
 void Statement::set_blob(Transaction& transaction, unsigned index, std::string_view bytes) {
   const Slot& slot = parameter(index);
   if (slot.type != SQL_BLOB) does_not_fit(attachment_.subject());
-  Status status(attachment_.subject());
+  Status status(link_);
   ISC_QUAD id{};
   Owned<Firebird::IBlob> blob(attachment_.raw().createBlob(&status, &transaction.raw(), &id, 0, nullptr));
   for (; !bytes.empty(); bytes.remove_prefix(std::min<std::size_t>(bytes.size(), segment_bytes)))
@@ -361,18 +369,18 @@ void Statement::set_blob(Transaction& transaction, unsigned index, std::string_v
 }
 
 void Statement::execute(Transaction& transaction) {
-  Status status(attachment_.subject());
+  Status status(link_);
   statement_->execute(&status, &transaction.raw(), input_metadata_.get(), input_.data(), output_metadata_.get(), output_.data());
 }
 
 void Statement::open(Transaction& transaction) {
-  Status status(attachment_.subject());
+  Status status(link_);
   cursor_.reset();
   cursor_.reset(statement_->openCursor(&status, &transaction.raw(), input_metadata_.get(), input_.data(), output_metadata_.get(), 0));
 }
 
 bool Statement::fetch() {
-  Status status(attachment_.subject());
+  Status status(link_);
   if (cursor_->fetchNext(&status, output_.data()) == Firebird::IStatus::RESULT_OK) return true;
   cursor_->close(&status);
   static_cast<void>(cursor_.release());
@@ -412,7 +420,7 @@ std::string Statement::text(Transaction& transaction, unsigned index, std::size_
   }
   if (is_time(slot.type)) return time_text(slot.type, at);
   if (slot.type != SQL_BLOB) does_not_fit(attachment_.subject());
-  Status status(attachment_.subject());
+  Status status(link_);
   ISC_QUAD id{};
   std::memcpy(&id, at, sizeof id);
   Owned<Firebird::IBlob> blob(attachment_.raw().openBlob(&status, &transaction.raw(), &id, 0, nullptr));

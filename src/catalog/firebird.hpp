@@ -32,17 +32,27 @@ class DatabaseError : public Error {
   int system_code_;
 };
 
-// The status vector of one call; a failed call throws DatabaseError about `subject`.
+// What all calls on one attachment share. Once a server has answered that the attachment is gone it may answer nothing more and keep the
+// connection open: the client library would wait for the reply to a rollback for ever. So a lost link is never used again, not even to
+// tidy up; what hangs on it stays behind until the process ends.
+struct Link {
+  std::string subject;
+  bool embedded = false;
+  bool lost = false;
+  [[nodiscard]] bool is_dead() const { return lost && !embedded; }
+};
+
+// The status vector of one call; a failed call throws DatabaseError about the link's subject.
 class Status : public Firebird::BaseStatusWrapper<Status> {
  public:
-  explicit Status(const std::string& subject);
+  explicit Status(Link& link);
   ~Status();
   Status(const Status&) = delete;
   Status& operator=(const Status&) = delete;
   static void checkException(Status* status);
 
  private:
-  const std::string& subject_;
+  Link& link_;
 };
 
 // Interfaces are reference counted and let go by release(), which does not throw.
@@ -70,13 +80,14 @@ class Attachment {
   Attachment(Attachment&&) noexcept = default;
   ~Attachment();
 
-  [[nodiscard]] const std::string& subject() const { return *subject_; }
+  [[nodiscard]] const std::string& subject() const { return link_->subject; }
+  [[nodiscard]] Link& link() const { return *link_; }
   [[nodiscard]] Firebird::IAttachment& raw() const { return *attachment_; }
 
  private:
-  Attachment(Owned<Firebird::IAttachment> attachment, const std::string& subject);
+  explicit Attachment(const Access& access) : link_(std::make_unique<Link>(Link{access.subject, access.embedded})) {}
+  std::unique_ptr<Link> link_;  // stays where it is when this moves: statements refer to it
   Owned<Firebird::IAttachment> attachment_;
-  std::unique_ptr<const std::string> subject_;  // stays where it is when this moves: statements refer to it
 };
 
 // Rolled back by its destructor unless committed.
@@ -94,6 +105,7 @@ class Transaction {
 
  private:
   const Attachment& attachment_;
+  Link& link_;
   Owned<Firebird::ITransaction> transaction_;
 };
 
@@ -102,6 +114,9 @@ class Statement {
  public:
   enum class Output { typed, text };  // as declared; or every column but BLOBs converted to text by Firebird
   Statement(Transaction& transaction, const std::string& sql, Output output = Output::typed);
+  ~Statement();
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
 
   // Parameters keep their values from one execution to the next. A value that does not fit its parameter is Error internal.
   void set(unsigned index, std::int64_t value);
@@ -136,6 +151,7 @@ class Statement {
   [[nodiscard]] const Slot& parameter(unsigned index);
 
   const Attachment& attachment_;
+  Link& link_;
   Owned<Firebird::IStatement> statement_;
   Owned<Firebird::IMessageMetadata> input_metadata_, output_metadata_;
   std::vector<Slot> inputs_, outputs_;

@@ -223,5 +223,26 @@ TEST_P(CatalogTest, who_does_not_answer_is_named) {
   }
 }
 
+// What an administrator does with a hanging connection, and what a dying server looks like.
+TEST_P(CatalogTest, lost_connection_is_an_error_and_nothing_is_half_recorded) {
+  Catalog catalog(location);
+  {
+    Catalog::Recording recording = catalog.record("web1", 1);
+    for (int i = 0; i < 1'000; ++i) recording.begin_version(file("a" + std::to_string(i)));
+    const std::string id = first_row(catalog, "SELECT CURRENT_CONNECTION FROM rdb$database");
+    firebird::Attachment other = firebird::Attachment::attach(raw_access(location));
+    firebird::Transaction transaction(other, firebird::Isolation::write);
+    transaction.execute("DELETE FROM mon$attachments WHERE mon$attachment_id = " + id);
+    transaction.commit();
+    expect_error(ExitStatus::unavailable, "connection", [&] {
+      for (int i = 0; i < 100'000; ++i) recording.begin_version(file("b" + std::to_string(i)));
+    });
+    EXPECT_THROW(recording.commit(dataset_info("web1", 1)), Error);
+  }
+  Catalog again(location);
+  EXPECT_TRUE(again.datasets().empty());
+  EXPECT_EQ(first_row(again, "SELECT COUNT(*) FROM entry"), "0");
+}
+
 }  // namespace
 }  // namespace syncropy::test

@@ -6,41 +6,66 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <csignal>
+#include <filesystem>
+#include <stdexcept>
 #include <thread>
 
 #include "fixture.hpp"
+#include "util/fd.hpp"
 #include "util/file.hpp"
 
 namespace syncropy::test {
 namespace {
 
-// Starts this program as a second one; the exit status.
+// This program once more, as the second process that main.cpp tells of.
 class Process {
  public:
-  explicit Process(std::vector<std::string> arguments, bool limited = false) {
+  struct Terms {
+    bool small_files = false;  // none may grow above 4 MiB
+    uid_t user = ::geteuid();
+  };
+  explicit Process(std::vector<std::string> arguments) : Process(std::move(arguments), Terms{}) {}
+  Process(std::vector<std::string> arguments, Terms terms) {
     arguments.insert(arguments.begin(), "/proc/self/exe");
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
+    int in[2], out[2];
+    if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     id_ = ::fork();
-    if (id_ != 0) return;
-    if (limited) {
-      ::signal(SIGXFSZ, SIG_IGN);
-      const rlimit limit{4U << 20, 4U << 20};
-      ::setrlimit(RLIMIT_FSIZE, &limit);
+    if (id_ == 0) {
+      ::dup2(in[0], STDIN_FILENO);
+      ::dup2(out[1], STDOUT_FILENO);
+      if (terms.small_files) {
+        ::signal(SIGXFSZ, SIG_IGN);
+        const rlimit limit{4U << 20, 4U << 20};
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+      }
+      if (terms.user == ::geteuid() || ::setresuid(terms.user, terms.user, terms.user) == 0) ::execv(pointers[0], pointers.data());
+      ::_exit(127);
     }
-    ::execv(pointers[0], pointers.data());
-    ::_exit(127);
+    Fd(in[0]).reset();
+    Fd(out[1]).reset();
+    input_ = Fd(in[1]);
+    output_ = Fd(out[0]);
   }
+  // Waits until --hold has opened its catalog.
+  void wait_until_open() {
+    char byte = 0;
+    ASSERT_EQ(::read(output_.get(), &byte, 1), 1);
+  }
+  void kill() { ::kill(id_, SIGKILL); }
   int wait() {
+    input_.reset();
     int status = 0;
     ::waitpid(id_, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   }
 
  private:
-  pid_t id_;
+  pid_t id_ = -1;
+  Fd input_, output_;
 };
 
 class EngineTest : public CatalogTest {};
@@ -52,7 +77,8 @@ TEST_P(EngineTest, folder_is_for_its_owner_alone_and_holds_all_that_the_engine_w
   ASSERT_EQ(::stat(location.engine_folder.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0700U);
   std::string names;
-  for (const std::string& name : names_in(::open(location.engine_folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))) names += name + " ";
+  const Fd folder(::open(location.engine_folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (const std::string& name : names_in(folder.get())) names += name + " ";
   EXPECT_NE(names.find("fb_lock_"), std::string::npos) << names;
   EXPECT_EQ(names.find(".new-"), std::string::npos) << names;
 }
@@ -89,7 +115,7 @@ TEST_P(EngineTest, full_disk_is_an_error_and_leaves_the_catalog_as_it_was) {
     Catalog catalog(location);
     record(catalog, dataset_info("mine", 1), {}, {file("a")});
   }
-  Process other({"--record", location.engine_folder, location.database, "other", "100000"}, true);
+  Process other({"--record", location.engine_folder, location.database, "other", "100000"}, {.small_files = true});
   EXPECT_EQ(other.wait(), static_cast<int>(ExitStatus::io));
   Catalog catalog(location);
   EXPECT_EQ(catalog.datasets().size(), 1U);
@@ -98,18 +124,30 @@ TEST_P(EngineTest, full_disk_is_an_error_and_leaves_the_catalog_as_it_was) {
 
 TEST_P(EngineTest, killed_recorder_leaves_the_catalog_usable) {
   { Catalog catalog(location); }
-  const pid_t id = ::fork();
-  if (id == 0) {
-    ::execl("/proc/self/exe", "catalog-test", "--record", location.engine_folder.c_str(), location.database.c_str(), "other", "10000000", nullptr);
-    ::_exit(127);
-  }
-  std::this_thread::sleep_for(std::chrono::seconds(2));
-  ASSERT_EQ(::kill(id, SIGKILL), 0);
-  ::waitpid(id, nullptr, 0);
+  Process other({"--record", location.engine_folder, location.database, "other", "1000000"});
+  const auto begun = std::filesystem::file_size(location.database);
+  while (std::filesystem::file_size(location.database) < begun + (4U << 20)) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  other.kill();
+  EXPECT_EQ(other.wait(), 1000 + SIGKILL);
   Catalog catalog(location);
   EXPECT_TRUE(catalog.datasets("other").empty());
   record(catalog, dataset_info("other", 1), {}, {file("a")});
   EXPECT_EQ(paths_of(catalog, "other", 1), "/a");
+}
+
+// `sudo syncropy list` must not leave behind what the backup server's user cannot open. As an ordinary user all three are the same.
+TEST_P(EngineTest, root_takes_nothing_from_the_owner) {
+  const uid_t owner = ::geteuid() == 0 ? 65'534 : ::geteuid();
+  const std::string home = run_folder() + "/home", engine = home + "/engine", database = home + "/catalog.fdb";
+  ASSERT_EQ(::chmod(run_folder().c_str(), 0711), 0);
+  ASSERT_EQ(::mkdir(home.c_str(), 0700), 0);
+  ASSERT_EQ(::chown(home.c_str(), owner, static_cast<gid_t>(-1)), 0);
+  EXPECT_EQ(Process({"--record", engine, database, "web1", "10"}, {.user = owner}).wait(), 0);
+  Process root({"--hold", engine, database});
+  root.wait_until_open();
+  EXPECT_EQ(Process({"--record", engine, database, "web2", "10"}, {.user = owner}).wait(), 0);
+  EXPECT_EQ(root.wait(), 0);
+  EXPECT_EQ(Process({"--record", engine, database, "web3", "10"}, {.user = owner}).wait(), 0);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ firebird::Access raw_access(const CatalogLocation& location) {
 void drop(const CatalogLocation& location) {
   try {
     firebird::Attachment attachment = firebird::Attachment::attach(raw_access(location));
-    firebird::Status status(attachment.subject());
+    firebird::Status status(attachment.link());
     attachment.raw().addRef();  // dropDatabase lets go of one, and ~Attachment of the other
     attachment.raw().dropDatabase(&status);
   } catch (const Error&) {
