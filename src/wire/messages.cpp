@@ -294,6 +294,7 @@ Data get_data(std::string_view payload) {
   message.offset = in.unsigned_at_most(limits::file_bytes);
   message.bytes = in.raw(in.remaining());
   if (message.bytes.empty() || message.bytes.size() > limits::data_bytes) in.reject("has " + std::to_string(message.bytes.size()) + " bytes of content");
+  if (message.bytes.size() > limits::file_bytes - message.offset) in.reject("has content beyond the end of any file");
   return message;
 }
 
