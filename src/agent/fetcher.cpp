@@ -23,7 +23,7 @@ Timestamp now() {
 }
 
 // A later change within the timestamp's grain could leave the ctime as it is.
-bool is_racy(const Stat& stat, const Timestamp& at) { return stat.ctime.seconds + racy_seconds >= at.seconds; }
+bool is_racy(const Stat& stat, const Timestamp& at) { return Timestamp{stat.ctime.seconds + racy_seconds, stat.ctime.nanoseconds} > at; }
 
 bool unchanged(const Stat& before, const Stat& after) {
   return before.ctime == after.ctime && before.mtime == after.mtime && before.size == after.size;

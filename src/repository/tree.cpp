@@ -42,14 +42,15 @@ void TreeBuilder::make_folder(std::string_view path) {
   if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) != 0) throw_errno(ExitStatus::repository, "make the stored folder", path);
 }
 
-LinkResult TreeBuilder::link_previous(const Entry& entry) {
+LinkResult TreeBuilder::link_previous(const Entry& entry, std::string_view from) {
   if (!has_previous_) return LinkResult::missing;
-  const std::string name(name_of(entry.path));
+  if (from.empty()) from = entry.path;
+  const std::string name(name_of(entry.path)), old_name(name_of(from));
   const int to = folder(parent_of(entry.path));
-  const int from = previous_.move_to(parent_of(entry.path));
+  const int old_folder = previous_.move_to(parent_of(from));
   struct stat st{};
-  if (from < 0 || ::fstatat(from, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !is_as_stored(st, entry)) return LinkResult::missing;
-  if (::linkat(from, name.c_str(), to, name.c_str(), 0) == 0) return LinkResult::linked;
+  if (old_folder < 0 || ::fstatat(old_folder, old_name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !is_as_stored(st, entry)) return LinkResult::missing;
+  if (::linkat(old_folder, old_name.c_str(), to, name.c_str(), 0) == 0) return LinkResult::linked;
   if (errno == EMLINK || errno == EXDEV) return LinkResult::copy_needed;
   if (errno == ENOENT) return LinkResult::missing;
   throw_errno(ExitStatus::repository, "link the stored file", entry.path);

@@ -23,9 +23,9 @@ class TreeBuilder {
   TreeBuilder(const Fd& tree, const Fd& previous);
 
   void make_folder(std::string_view path);
-  // Links `entry` (regular file or symbolic link) from the same path of the dataset before, after checking that what is stored
-  // there has the type, size and mtime of its manifest entry.
-  [[nodiscard]] LinkResult link_previous(const Entry& entry);
+  // Links `entry` (regular file or symbolic link) from the dataset before, where it is at `from`, or at the same path if that is empty,
+  // after checking that what is stored there has the type, size and mtime of its manifest entry.
+  [[nodiscard]] LinkResult link_previous(const Entry& entry, std::string_view from = {});
   // A copy of the stored file before, with this mtime, its content checked against `digest`; a clone where the filesystem can.
   [[nodiscard]] LinkResult copy_previous(const Entry& entry, Timestamp mtime);
   // A second name for a file of this tree; a copy where it has all the names its filesystem allows.

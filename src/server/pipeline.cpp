@@ -160,12 +160,12 @@ void Pipeline::link_batch(Worker& worker, Batch& batch) {
   std::uint64_t linked = 0;
   for (Item& item : batch.items) {
     if (!item.link) continue;
-    LinkResult result = worker.builder.link_previous(item.entry);
+    LinkResult result = worker.builder.link_previous(item.entry, item.link_from);
     if (result == LinkResult::linked) {
       ++linked;
       continue;
     }
-    if (result == LinkResult::copy_needed && worker.builder.copy_previous(item.entry, item.entry.stat.mtime) == LinkResult::linked) {
+    if (result == LinkResult::copy_needed && item.link_from.empty() && worker.builder.copy_previous(item.entry, item.entry.stat.mtime) == LinkResult::linked) {
       ++new_files_;
       new_bytes_ += item.entry.stat.size;
       continue;
@@ -422,29 +422,47 @@ std::uint32_t Pipeline::launch(Flight flight) {
   return next_id_++;
 }
 
-bool Pipeline::follow(Flight& flight) {
-  const Stat& stat = flight.item->entry.stat;
-  const InodeKey key{stat.filesystem, stat.inode};
+Pipeline::Part Pipeline::join_group(Flight& flight, std::uint64_t filesystem, const Entry* before) {
+  Item& item = *flight.item;
+  const Stat stat = item.entry.stat;
+  const InodeKey key{filesystem, stat.inode};
   Job job;
   {
     const std::lock_guard lock(mutex_);
     const auto [found, is_new] = groups_.try_emplace(key);
+    Group& group = found->second;
+    if (!is_new) ++group.seen;
+    const bool all_seen = group.seen >= stat.links;
+    if (is_new && before != nullptr) {
+      group.linked = *before;
+      return Part::linked;
+    }
     if (is_new) {
       flight.leads = key;
-      return false;
+      return Part::leads;
     }
-    Group& group = found->second;
-    ++group.seen;
+    if (group.linked) {
+      const bool same = same_listing(group.linked->stat, stat);
+      if (same && before == nullptr) {
+        std::string path = std::move(item.entry.path);
+        item.entry = *group.linked;
+        item.link_from = std::exchange(item.entry.path, std::move(path));
+      }
+      if (all_seen) groups_.erase(found);
+      // An inode that changed between two of its names being listed: this one is fetched by itself, the next run brings them together.
+      return same ? Part::linked : Part::leads;
+    }
+    ++flight.batch->pending;
     if (!group.leader) {
       group.waiting.push_back(std::move(flight));
-      return true;
+      return Part::follows;
     }
     job.leader = group.leader;
-    if (group.seen >= stat.links) groups_.erase(found);
+    if (all_seen) groups_.erase(found);
   }
   job.follower = std::move(flight);
   enqueue(*workers_[key.inode % workers_.size()], std::move(job));
-  return true;
+  return Part::follows;
 }
 
 Batch& Pipeline::open_batch() {

@@ -38,6 +38,7 @@ inline constexpr std::size_t queued_jobs = 4'096;        // link batches that wa
 struct Item {
   Entry entry;
   bool link = false;      // taken over from the dataset before by a hard link
+  std::string link_from;  // with `link`: the name it had, where that is another of its inode's names; empty otherwise
   bool dropped = false;   // vanished before it was read: not in the dataset
 };
 
@@ -46,7 +47,8 @@ struct Batch {
   std::size_t pending = 1;   // items (and the planner, until it seals) that are not settled; under Pipeline::mutex
 };
 
-// Regular files with several names: the first that must be fetched leads, the others follow it without a transfer.
+// Regular files with several names. The first name that is met leads the others: it is linked from the dataset before, and so are they,
+// or it is fetched, and they follow it without a transfer. So names of one inode stay names of one inode whichever of them is new.
 struct InodeKey {
   std::uint64_t filesystem, inode;
   bool operator==(const InodeKey&) const = default;
@@ -67,7 +69,8 @@ struct Flight {
 };
 
 struct Group {
-  std::optional<Entry> leader;      // settled: followers link to it
+  std::optional<Entry> linked;      // the leader is unchanged: this is its entry in the dataset before
+  std::optional<Entry> leader;      // the leader was fetched and is settled: followers link to it
   std::vector<Flight> waiting;
   std::uint64_t seen = 1;
 };
@@ -99,8 +102,12 @@ class Pipeline {
   [[nodiscard]] std::size_t room_for_fetches();
   // Registers a flight and returns its id, for a request that is sent right after.
   [[nodiscard]] std::uint32_t launch(Flight flight);
-  // True when another name of the item's inode is on its way or there: nothing needs to be fetched. Else the item leads.
-  [[nodiscard]] bool follow(Flight& flight);
+  // For a name of an inode that has several. linked: the item is unchanged like its leader, or takes over what its leader had; the
+  // planner links it. follows: its leader is fetched; it counts as pending until that is there. leads: it must be fetched.
+  enum class Part { linked, follows, leads };
+  // `filesystem` as listed now: numbers of filesystems may change from one boot to the next, and an unchanged entry has the old one.
+  // `before`: the item's entry in the dataset before if it is unchanged, else null.
+  [[nodiscard]] Part join_group(Flight& flight, std::uint64_t filesystem, const Entry* before);
   // A new batch at the end of the line; the planner adds items, counts each pending one, and seals.
   [[nodiscard]] Batch& open_batch();
   void add_pending(Batch& batch);

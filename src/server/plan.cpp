@@ -133,28 +133,40 @@ class Planner {
     if (listed.stat.type == FileType::folder) builder_.make_folder(listed.path);
     const bool known = advance_to(listed.path);
     Item& item = batch_->items.emplace_back();
-    if (known && !listed.unread && same_acl_setting_ && (old_.flags & (racy | unstable | unread)) == 0 && same_listing(old_.stat, listed.stat)) {
-      item.entry = std::move(old_);
+    Flight flight;
+    flight.batch = batch_;
+    flight.item = &item;
+    const bool unchanged = known && !listed.unread && same_acl_setting_ && (old_.flags & (racy | unstable | unread)) == 0 && same_listing(old_.stat, listed.stat);
+    if (unchanged) {
       have_old_ = false;
-      item.link = item.entry.stat.type == FileType::regular || item.entry.stat.type == FileType::symlink;
-      links_ = links_ || item.link;
+      item.entry = std::move(old_);
+      link(item, item.entry.stat.type == FileType::regular || item.entry.stat.type == FileType::symlink);
+      if (item.link && has_other_names(item.entry.stat) && pipeline_->join_group(flight, listed.stat.filesystem, &item.entry) == Pipeline::Part::follows) item.link = false;
       return;
     }
     item.entry.path = std::move(listed.path);
     item.entry.stat = listed.stat;
+    if (known && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) flight.before = std::move(old_);
+    if (known) have_old_ = false;
     if (listed.unread) {
       item.entry.flags = unread;  // the agent has said why
       return;
     }
-    Flight flight;
-    flight.batch = batch_;
-    flight.item = &item;
-    if (known && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) flight.before = std::move(old_);
-    if (known) have_old_ = false;
+    if (has_other_names(item.entry.stat)) {
+      const Pipeline::Part part = pipeline_->join_group(flight, listed.stat.filesystem, nullptr);
+      if (part == Pipeline::Part::linked) link(item, true);
+      if (part != Pipeline::Part::leads) return;
+    }
     pipeline_->add_pending(*batch_);
-    if (listed.stat.type == FileType::regular && listed.stat.links > 1 && pipeline_->follow(flight)) return;
     outbox_.push_back(std::move(flight));
   }
+
+  void link(Item& item, bool wanted) {
+    item.link = wanted;
+    links_ = links_ || wanted;
+  }
+
+  static bool has_other_names(const Stat& stat) { return stat.type == FileType::regular && stat.links > 1; }
 
   // Moves the old manifest up to `path`; true when it has it.
   bool advance_to(std::string_view path) {

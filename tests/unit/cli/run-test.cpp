@@ -218,6 +218,28 @@ TEST_F(RunTest, HardLinkGroupsGrowAndShrink) {
   expect_catalog_to_equal_manifests();
 }
 
+// A new name of an inode that is stored already, before and behind the unchanged one in the listing: no transfer, one inode.
+TEST_F(RunTest, ARenamedFolderKeepsItsHardLinksTogether) {
+  fs::create_directories(source + "/m");
+  fs::create_directories(source + "/first");
+  fs::create_directories(source + "/second");
+  write("m/one", "content of one");
+  write("m/two", "content of two");
+  fs::create_hard_link(source + "/m/one", source + "/first/one");
+  fs::create_hard_link(source + "/m/two", source + "/second/two");
+  settle();
+  ASSERT_EQ(back_up(), ExitStatus::success);
+  const ino_t one = inode(stored("m/one"));
+  fs::rename(source + "/first", source + "/zzz");
+  fs::rename(source + "/second", source + "/aaa");
+  ASSERT_EQ(back_up(), ExitStatus::success);
+  EXPECT_EQ(inode(stored("zzz/one")), inode(stored("m/one")));
+  EXPECT_EQ(inode(stored("m/one")), one);
+  EXPECT_EQ(inode(stored("aaa/two")), inode(stored("m/two")));
+  EXPECT_EQ(read(stored("aaa/two")), "content of two");
+  expect_catalog_to_equal_manifests();
+}
+
 TEST_F(RunTest, RetentionKeepsTheNewestAndTheCatalogFollows) {
   for (int i = 0; i < 6; ++i) {
     write("f", "version " + std::to_string(i));
