@@ -22,7 +22,10 @@ SecuredStream open_stream(const ClientSettings& client) {
   return tls_connect(std::move(socket), *credentials, client.ssl_identity.empty() ? client.host : client.ssl_identity, client.stall_timeout);
 }
 
-Error about(const std::string& where, const Error& error) { return Error(error.status(), where + ": " + error.what(), error.remedy()); }
+Error about(const std::string& where, const Error& error) {
+  const bool no_remedy = error.remedy().empty() && error.status() == ExitStatus::protocol;
+  return Error(error.status(), where + ": " + error.what(), no_remedy ? "check that it is a Syncropy of a fitting version" : error.remedy());
+}
 
 }  // namespace
 
@@ -210,6 +213,8 @@ void AgentSession::check() {
   const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);
 }
+
+Error AgentSession::blame(const Error& error) const { return about(where_, error); }
 
 bool AgentSession::failed() {
   const std::lock_guard lock(mutex_);

@@ -54,8 +54,12 @@ class AgentSession {
   // Rethrows what failed the session, if anything did.
   void check();
   [[nodiscard]] bool failed();
+  // The same, with the agent named: for what others find wrong with its answers.
+  [[nodiscard]] Error blame(const Error& error) const;
   // Ends the session from this side, now.
   void abort() noexcept { secured_.stream->abort(); }
+  // "agent at web1.example port 4444", escaped: the subject of errors about it.
+  [[nodiscard]] const std::string& where() const { return where_; }
   [[nodiscard]] const std::string& agent_host() const { return agent_host_; }
 
  private:

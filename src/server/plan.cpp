@@ -24,7 +24,7 @@ constexpr std::uint64_t delta_threshold = 4U << 20;
 constexpr std::size_t fetch_payload = 256U << 10;
 
 [[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "the agent " + why, "check that it is a Syncropy of a fitting version");
+  throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
 }
 
 class Planner {
@@ -338,7 +338,12 @@ void take_dataset(AgentSession& agent, const ClientSettings& client, const std::
     pipeline->fail(std::current_exception());  // wakes whoever waits for room that nobody will make
     agent.stop_receiving();
     agent.check();  // where the session failed first, its error says why
-    throw;
+    try {
+      throw;
+    } catch (const Error& error) {
+      if (error.status() == ExitStatus::protocol) throw agent.blame(error);
+      throw;
+    }
   }
   planner.finish();
 }
