@@ -38,7 +38,7 @@ firebird::Access access_of(const CatalogLocation& location) {
   return access;
 }
 
-// Another program may make the same database, or its schema, at this moment: then look again.
+// On a server another program may make the same database, or its schema, at this moment: then look again. Embedded, lock_opening() sees to it.
 constexpr auto race_patience = std::chrono::seconds(30);
 
 Attachment attach_or_create(const firebird::Access& access) {
@@ -97,17 +97,23 @@ Catalog::Catalog(Catalog&&) noexcept = default;
 Catalog::~Catalog() = default;
 
 Catalog::Catalog(const CatalogLocation& location) {
-  if (location.host.empty()) use_engine_folder(location.engine_folder);
+  Fd lock;
+  if (location.host.empty()) {
+    use_engine_folder(location.engine_folder);
+    lock = lock_opening(location.engine_folder, true);
+  }
   state_ = std::make_unique<State>(open_current(access_of(location)));
   if (location.host.empty()) return_engine_files(location.engine_folder, location.database);
 }
 
 Catalog Catalog::open_existing(const CatalogLocation& location) {
   const firebird::Access access = access_of(location);
+  Fd lock;
   if (location.host.empty()) {
     if (::access(location.database.c_str(), F_OK) != 0)
       throw_errno(ExitStatus::no_input, "open the catalog", location.database, "a backup run makes it");
     use_engine_folder(location.engine_folder);
+    lock = lock_opening(location.engine_folder, false);
   }
   auto state = std::make_unique<State>(Attachment::attach(access));
   if (check_schema(state->attachment, schema_version) < schema_version)

@@ -20,14 +20,15 @@ struct CatalogLocation {
   std::string user = "SYSDBA";
   std::string password;
   std::string database;        // embedded: absolute file; networked: path or alias as that server knows it
-  std::string engine_folder;   // embedded: a folder of ours for firebird.conf (ServerMode = Classic) and lock files; made if missing
+  std::string engine_folder;   // embedded: a folder of ours for firebird.conf (ServerMode = Classic) and lock files; made if missing, its parent
+                               // must exist. One a process, and opened before any networked catalog (engine.hpp says why)
 };
 
 struct RecordedDataset {
   DatasetInfo info;
 };
 
-// One attachment. Not thread-safe; make one per thread. Every failure is an Error: unavailable (server away, wrong password: says which),
+// One attachment. Not thread-safe; make one per thread. After Error unavailable make a new one. Every failure is an Error: unavailable (server away, wrong password: says which),
 // data (not a catalog of ours, damaged, or of a newer schema: both version numbers and the remedy), io (disk full).
 class Catalog {
  public:
@@ -68,7 +69,8 @@ class Catalog {
   // Deletes all rows of a client: before it is recorded anew from its manifests.
   void forget(std::string_view client);
 
-  // Rows of a query as text, NULL as "": for tests and people's questions. At most `most` rows. Error usage where `sql` is no query, or
+  // Rows of a query as text, NULL as "", times as 2023-11-14 22:13:20.1230: for tests and people's questions. At most `most` rows. Changes
+  // nothing. schema.cpp and the comments in the database explain the views. Error usage where `sql` is no query, or
   // one that Firebird does not understand; whatever it is, it changes nothing.
   struct Table {
     std::vector<std::string> columns;

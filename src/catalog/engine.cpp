@@ -2,6 +2,7 @@
 
 #include <firebird/Interface.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +15,6 @@
 
 #include "util/error.hpp"
 #include "util/escape.hpp"
-#include "util/fd.hpp"
 #include "util/file.hpp"
 
 namespace syncropy {
@@ -77,6 +77,15 @@ void use_engine_folder(const std::string& folder) {
                 "use one process for each");
   prepare(folder);
   used = folder;
+}
+
+Fd lock_opening(const std::string& folder, bool alone) {
+  const std::string name = folder + "/opening.lock";
+  Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd) throw_errno(ExitStatus::repository, "open", name);
+  while (::flock(fd.get(), alone ? LOCK_EX : LOCK_SH) != 0)
+    if (errno != EINTR) throw_errno(ExitStatus::repository, "lock", name);
+  return fd;
 }
 
 void return_engine_files(const std::string& folder, const std::string& database) {

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "util/fd.hpp"
+
 namespace syncropy {
 
 // Makes or refreshes FOLDER/{firebird.conf,plugins.conf,databases.conf,intl} (mode 0700, each file replaced atomically) and points this
@@ -11,6 +13,10 @@ namespace syncropy {
 // embedded Catalog must be opened before any networked one and before other threads read the environment. One folder per process: Error
 // internal for a second one. Error io or repository where the folder cannot be made.
 void use_engine_folder(const std::string& folder);
+
+// Held while a database is opened: who finds one that another process has half made would take it for damaged. `alone` for who may make or
+// upgrade it. Waits for the others; opening takes milliseconds.
+[[nodiscard]] Fd lock_opening(const std::string& folder, bool alone);
 
 // Where root has attached to the database of another user, gives that user the lock files root has made: the next process of that user
 // could not open them otherwise. Does nothing for everybody else.

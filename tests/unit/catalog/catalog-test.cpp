@@ -165,8 +165,8 @@ TEST_P(CatalogTest, reader_lists_while_a_recording_is_open) {
   EXPECT_EQ(first_row(reader, "SELECT COUNT(*) FROM files WHERE client = 'web1' AND sequence_number = 2"), "5000");
 }
 
+// From the making of the catalog on.
 TEST_P(CatalogTest, clients_record_side_by_side) {
-  { Catalog made(location); }
   constexpr int clients = 4, runs = 5;
   std::vector<std::string> failures(clients);
   std::vector<std::thread> threads;
