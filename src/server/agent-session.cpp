@@ -83,7 +83,6 @@ void AgentSession::greet(const ClientSettings& client) {
     const Hello theirs = get_hello(frame.payload);
     if (theirs.version != protocol_version)
       throw Error(ExitStatus::protocol, "it speaks protocol " + std::to_string(theirs.version) + ", this server speaks " + std::to_string(protocol_version), "upgrade the older of the two");
-    agent_host_ = escape(theirs.host);
     if (theirs.features & ours.features & feature_zstd) out_.enable_compression();
   } catch (const Error& error) {
     throw about(where_, error);

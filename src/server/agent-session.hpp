@@ -60,7 +60,6 @@ class AgentSession {
   void abort() noexcept { secured_.stream->abort(); }
   // "agent at web1.example port 4444", escaped: the subject of errors about it.
   [[nodiscard]] const std::string& where() const { return where_; }
-  [[nodiscard]] const std::string& agent_host() const { return agent_host_; }
 
  private:
   void greet(const ClientSettings& client);
@@ -73,7 +72,6 @@ class AgentSession {
   SecuredStream secured_;
   FrameReader in_;
   FrameWriter out_;
-  std::string agent_host_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::function<void(Frame&&)> handler_;

@@ -43,9 +43,10 @@ class Proxy:
             self.bytes = {"out": 0, "in": 0}
             self.open = [server, agent]
             lock = threading.Lock()
-            self.pumps = [threading.Thread(target=self._pump, args=(*pair, lock), daemon=True) for pair in ((server, agent, "out"), (agent, server, "in"))]
-            for pump in self.pumps:
+            pumps = [threading.Thread(target=self._pump, args=(*pair, lock), daemon=True) for pair in ((server, agent, "out"), (agent, server, "in"))]
+            for pump in pumps:
                 pump.start()
+            self.pumps = pumps  # wait() may join them from here on
 
     def _pump(self, source, sink, direction, lock):
         counts = self.bytes
