@@ -419,5 +419,3 @@ def in_background(function):
         return outcome["value"]
 
     return join
-
-
