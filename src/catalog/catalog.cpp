@@ -29,8 +29,10 @@ firebird::Access access_of(const CatalogLocation& location) {
     access.address = location.database;
     access.subject = "catalog " + escape(location.database);
   } else {
-    const bool is_ipv6 = location.host.find(':') != std::string::npos;
-    const std::string server = (is_ipv6 ? "[" + location.host + "]" : location.host) + ":" + std::to_string(location.port);
+    // RFC 6761: localhost is loopback whatever the resolver says; the client library would ask it, and a bare machine has no /etc/hosts.
+    const std::string host = location.host == "localhost" ? "127.0.0.1" : location.host;
+    const bool is_ipv6 = host.find(':') != std::string::npos;
+    const std::string server = (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(location.port);
     access.address = "inet://" + server + "/" + location.database;
     access.password = location.password;
     access.subject = "catalog " + escape(location.database) + " at " + escape(server);
@@ -101,9 +103,13 @@ Catalog::Catalog(const CatalogLocation& location) {
   if (location.host.empty()) {
     use_engine_folder(location.engine_folder);
     lock = lock_opening(location.engine_folder, true);
+    expect_room(location.engine_folder);
   }
   state_ = std::make_unique<State>(open_current(access_of(location)));
-  if (location.host.empty()) return_engine_files(location.engine_folder, location.database);
+  if (location.host.empty()) {
+    hold_room(location.engine_folder);
+    return_engine_files(location.engine_folder, location.database);
+  }
 }
 
 Catalog Catalog::open_existing(const CatalogLocation& location) {
@@ -114,11 +120,15 @@ Catalog Catalog::open_existing(const CatalogLocation& location) {
       throw_errno(ExitStatus::no_input, "open the catalog", location.database, "a backup run makes it");
     use_engine_folder(location.engine_folder);
     lock = lock_opening(location.engine_folder, false);
+    expect_room(location.engine_folder);
   }
   auto state = std::make_unique<State>(Attachment::attach(access));
   if (check_schema(state->attachment, schema_version) < schema_version)
     throw Error(ExitStatus::no_input, access.subject + ": the database holds no catalog yet, or one of an older version", "a backup run makes or upgrades it");
-  if (location.host.empty()) return_engine_files(location.engine_folder, location.database);
+  if (location.host.empty()) {
+    hold_room(location.engine_folder);
+    return_engine_files(location.engine_folder, location.database);
+  }
   return Catalog(std::move(state));
 }
 

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
@@ -28,6 +30,10 @@ constexpr std::string_view engine_configuration =
     "DefaultDbCachePages = 512\n"
     "ExternalFileAccess = None\n"
     "UdfAccess = None\n";
+
+// What the engine makes at an attachment: a few files of 1 MiB each.
+constexpr std::uint64_t lock_files_bytes = 8U << 20;
+constexpr std::uint64_t lock_files = 16;
 
 void replace_file(int folder, const std::string& name, std::string_view content) {
   struct stat now{};
@@ -86,6 +92,27 @@ Fd lock_opening(const std::string& folder, bool alone) {
   while (::flock(fd.get(), alone ? LOCK_EX : LOCK_SH) != 0)
     if (errno != EINTR) throw_errno(ExitStatus::repository, "lock", name);
   return fd;
+}
+
+void expect_room(const std::string& folder) {
+  struct statvfs room{};
+  if (::statvfs(folder.c_str(), &room) != 0) throw_errno(ExitStatus::io, "look at the filesystem of", folder);
+  const bool fits = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize >= lock_files_bytes && (room.f_files == 0 || room.f_favail >= lock_files);
+  if (!fits)
+    throw Error(ExitStatus::io, "the disk is full: the locks of the embedded Firebird engine do not fit into " + escape(folder),
+                "free space or inodes on that filesystem, then run again; nothing that was published is touched");
+}
+
+void hold_room(const std::string& folder) {
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return;
+  for (const std::string& name : names_in(fd.get())) {
+    const Fd file(::openat(fd.get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    struct stat st{};
+    if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) continue;
+    // Where the filesystem cannot, things stay as they were: posix_fallocate(3) would write into what others have mapped.
+    static_cast<void>(::fallocate(file.get(), FALLOC_FL_KEEP_SIZE, 0, st.st_size));
+  }
 }
 
 void return_engine_files(const std::string& folder, const std::string& database) {

@@ -18,6 +18,12 @@ void use_engine_folder(const std::string& folder);
 // upgrade it. Waits for the others; opening takes milliseconds.
 [[nodiscard]] Fd lock_opening(const std::string& folder, bool alone);
 
+// The engine maps its lock files: on a disk that is full, using one would end the process (SIGBUS). So before attaching, Error io where
+// they may not fit ...
+void expect_room(const std::string& folder);
+// ... and afterwards their room is taken, so that the disk may fill up meanwhile.
+void hold_room(const std::string& folder);
+
 // Where root has attached to the database of another user, gives that user the lock files root has made: the next process of that user
 // could not open them otherwise. Does nothing for everybody else.
 void return_engine_files(const std::string& folder, const std::string& database);
