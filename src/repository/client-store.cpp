@@ -145,6 +145,7 @@ unsigned ClientStore::recover() const {
 
 Staging ClientStore::begin(const std::string& name) const {
   const Fd parent = subfolder(staging_folder, true);
+  static_cast<void>(subfolder(trash_folder, true));  // when it is needed the disk may be full
   Staging staging;
   staging.name = name;
   const std::string where = where_ + "/" + staging_folder + "/" + name;
