@@ -240,8 +240,11 @@ class World:
         return self.settings["clients"][name]
 
     def write_configuration(self, text=None):
-        draft = self.configuration.with_suffix(".new")  # a run that starts meanwhile must not find half of it
-        draft.write_text(text if text is not None else json.dumps(self.settings, indent=1))
+        text = text if text is not None else json.dumps(self.settings, indent=1)
+        if self.configuration.exists() and self.configuration.read_text() == text:
+            return  # the folder is an ancestor of what is backed up: a rename here would be a change there
+        draft = self.configuration.with_suffix(f".new{threading.get_ident()}")  # a run that starts meanwhile must not find half of it
+        draft.write_text(text)
         draft.rename(self.configuration)
 
     def mount(self, kind, where, *options):

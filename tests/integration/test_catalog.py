@@ -76,8 +76,8 @@ def test_manifest_ls_and_catalog_agree(world):
 def test_list_and_sql_while_a_backup_runs(any_world):
     world = start(any_world)
     world.run()
-    world.settings["clients"]["a"]["pre_command"] = "sleep 0.5"
-    world.settings["clients"]["a"]["post_command"] = "sleep 0.5"
+    world.settings["clients"]["a"]["pre_command"] = "sleep 2"
+    world.settings["clients"]["a"]["post_command"] = "sleep 2"
     for number in range(2_000):
         trees.write(world.source / f"more/{number % 20}/{number}", b"x")
     run = world.start("-c", world.configuration, "-H")

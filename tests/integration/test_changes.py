@@ -367,9 +367,10 @@ def test_more_names_than_the_filesystem_allows_links(lab):
     """ext4 ends at 65,000 links: then a fresh copy is stored, and the run goes on."""
     with harness.World(lab) as world:
         trees.write(world.source / "file", "often linked")
+        kind = subprocess.run(["stat", "--file-system", "--format=%T", world.store], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        if kind != "ext2/ext3":
+            pytest.skip(f"{world.store} lies on {kind}: the limit of links wants ext4 (no loop devices here?)")
         most = os.pathconf(world.store, "PC_LINK_MAX")
-        if most > 65_000:
-            pytest.skip(f"the filesystem of {world.store} allows {most} links: this wants ext4 (no loop devices here?)")
         world.client("a", world.agent().where)
         world.init()
         grow_old()

@@ -231,7 +231,7 @@ def test_no_certificate_from_the_server(tls):
     tls.set_up()
     done = openssl_client(tls, "-tls1_3")
     assert "alert certificate required" in done.stderr
-    assert any("certificate" in line for line in tls.running.text().splitlines() if "warning" in line)
+    harness.wait_until(lambda: any("certificate" in line for line in tls.running.text().splitlines() if "warning" in line), "the agent's word about the certificate")
     works(tls)
 
 
