@@ -29,7 +29,7 @@ bool takes_known(const Flight& flight) { return flight.offer_known && flight.bef
 }  // namespace
 
 struct Pipeline::Job {
-  Batch* links = nullptr;                 // either a batch to link …
+  EntryBatch* links = nullptr;                 // either a batch to link …
   std::uint32_t id = 0;                   // … or a frame for a flight …
   Flight* flight = nullptr;
   Frame frame;
@@ -156,7 +156,7 @@ void Pipeline::work(Worker& worker) {
   }
 }
 
-void Pipeline::link_batch(Worker& worker, Batch& batch) {
+void Pipeline::link_batch(Worker& worker, EntryBatch& batch) {
   std::uint64_t linked = 0;
   for (Item& item : batch.items) {
     if (!item.link) continue;
@@ -358,7 +358,7 @@ void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
     }
   }
   for (Flight& follower : followers) follow_leader(worker, entry, follower);
-  Batch& batch = *flight.batch;
+  EntryBatch& batch = *flight.batch;
   {
     const std::lock_guard lock(mutex_);
     flights_.erase(id);
@@ -367,7 +367,7 @@ void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
   settle(batch);
 }
 
-void Pipeline::settle(Batch& batch) {
+void Pipeline::settle(EntryBatch& batch) {
   const std::lock_guard lock(mutex_);
   --batch.pending;
   ++events_;
@@ -465,8 +465,8 @@ Pipeline::Part Pipeline::join_group(Flight& flight, std::uint64_t filesystem, co
   return Part::follows;
 }
 
-Batch& Pipeline::open_batch() {
-  auto batch = std::make_unique<Batch>();
+EntryBatch& Pipeline::open_batch() {
+  auto batch = std::make_unique<EntryBatch>();
   batch->items.reserve(limits::batch_items);
   const std::lock_guard lock(mutex_);
   line_.push_back(std::move(batch));
@@ -474,12 +474,12 @@ Batch& Pipeline::open_batch() {
   return *line_.back();
 }
 
-void Pipeline::add_pending(Batch& batch) {
+void Pipeline::add_pending(EntryBatch& batch) {
   const std::lock_guard lock(mutex_);
   ++batch.pending;
 }
 
-void Pipeline::seal(Batch& batch, bool has_links) {
+void Pipeline::seal(EntryBatch& batch, bool has_links) {
   if (!has_links) return settle(batch);
   // The planner's own count passes on to the job.
   Job job;
@@ -488,10 +488,10 @@ void Pipeline::seal(Batch& batch, bool has_links) {
   enqueue(*workers_[next_link_worker_], std::move(job));
 }
 
-std::unique_ptr<Batch> Pipeline::take_front() {
+std::unique_ptr<EntryBatch> Pipeline::take_front() {
   const std::lock_guard lock(mutex_);
   if (line_.empty() || line_.front()->pending > 0) return nullptr;
-  std::unique_ptr<Batch> batch = std::move(line_.front());
+  std::unique_ptr<EntryBatch> batch = std::move(line_.front());
   line_.pop_front();
   line_items_ -= limits::batch_items;
   return batch;

@@ -42,7 +42,7 @@ struct Item {
   bool dropped = false;   // vanished before it was read: not in the dataset
 };
 
-struct Batch {
+struct EntryBatch {
   std::vector<Item> items;   // at most limits::batch_items, reserved: an item never moves
   std::size_t pending = 1;   // items (and the planner, until it seals) that are not settled; under Pipeline::mutex
 };
@@ -59,7 +59,7 @@ struct InodeKeyHash {
 
 // An item that waits for the agent.
 struct Flight {
-  Batch* batch = nullptr;
+  EntryBatch* batch = nullptr;
   Item* item = nullptr;
   std::optional<Entry> before;      // the same path in the dataset before, a regular file with content
   bool offer_known = true;          // its digest goes with the request
@@ -109,11 +109,11 @@ class Pipeline {
   // `before`: the item's entry in the dataset before if it is unchanged, else null.
   [[nodiscard]] Part join_group(Flight& flight, std::uint64_t filesystem, const Entry* before);
   // A new batch at the end of the line; the planner adds items, counts each pending one, and seals.
-  [[nodiscard]] Batch& open_batch();
-  void add_pending(Batch& batch);
-  void seal(Batch& batch, bool has_links);
+  [[nodiscard]] EntryBatch& open_batch();
+  void add_pending(EntryBatch& batch);
+  void seal(EntryBatch& batch, bool has_links);
   // The batch at the front once it is settled, else null.
-  [[nodiscard]] std::unique_ptr<Batch> take_front();
+  [[nodiscard]] std::unique_ptr<EntryBatch> take_front();
   // Nothing is on its way and nothing is left in line.
   [[nodiscard]] bool is_idle();
 
@@ -131,7 +131,7 @@ class Pipeline {
   struct Worker;
   void work(Worker& worker);
   void enqueue(Worker& worker, Job job);
-  void link_batch(Worker& worker, Batch& batch);
+  void link_batch(Worker& worker, EntryBatch& batch);
   void take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, Flight& flight);
   void finish_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight);
   [[nodiscard]] bool place_regular(Worker& worker, const FetchedFile& file, std::uint32_t id, Flight& flight);
@@ -140,7 +140,7 @@ class Pipeline {
   void follow_leader(Worker& worker, const Entry& leader, Flight& flight);
   void land(Worker& worker, std::uint32_t id, Flight& flight);
   void retry_whole(Worker& worker, std::uint32_t id, Flight& flight);
-  void settle(Batch& batch);
+  void settle(EntryBatch& batch);
 
   Progress& progress_;
   std::mutex mutex_;
@@ -155,7 +155,7 @@ class Pipeline {
   std::uint64_t listing_problems_ = 0;
   std::optional<std::uint64_t> listing_end_;
 
-  std::deque<std::unique_ptr<Batch>> line_;
+  std::deque<std::unique_ptr<EntryBatch>> line_;
   std::size_t line_items_ = 0;
   std::unordered_map<std::uint32_t, Flight> flights_;   // values are stable: a worker holds a pointer while it works
   std::uint32_t next_id_ = 1;

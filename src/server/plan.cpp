@@ -261,7 +261,7 @@ class Planner {
 
   bool write_settled() {
     bool any = false;
-    while (const std::unique_ptr<Batch> batch = pipeline_->take_front()) {
+    while (const std::unique_ptr<EntryBatch> batch = pipeline_->take_front()) {
       any = true;
       for (Item& item : batch->items) {
         ++progress_.settled;
@@ -298,7 +298,7 @@ class Planner {
   bool same_acl_setting_ = true;
   Entry old_;
   bool have_old_ = false, old_ended_ = false;
-  Batch* batch_ = nullptr;
+  EntryBatch* batch_ = nullptr;
   bool links_ = false;
   std::deque<Flight> outbox_;
   std::string last_path_, folder_;
