@@ -17,6 +17,10 @@ import time
 MASKED = ["postgresql.service", "firebird3.0.service", "ssh.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
           "e2scrub_all.timer", "fstrim.timer", "man-db.timer"]
 
+SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
+# The checkout is there like everything else, unless it lies in the one folder that is empty.
+BINDS = [f"--bind={SOURCE}"] if SOURCE.is_relative_to("/tmp") else []
+
 
 class Machine:
     def __init__(self):
@@ -54,7 +58,7 @@ class Machine:
         self.log = open(self.folder / "boot.log", "wb")
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--link-journal=no", "--resolv-conf=off", "--console=pipe",
-             "--private-network", f"--machine={self.folder.name.replace('_', '-').replace('.', '-')}", "-D", self.root, "-b"],
+             *BINDS, "--private-network", f"--machine={self.folder.name.replace('_', '-').replace('.', '-')}", "-D", self.root, "-b"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.nspawn.poll() is None:

@@ -313,7 +313,7 @@ TEST_F(RunTest, AQuotaIsNamedAndKept) {
 TEST_F(RunTest, CompressedTransferBringsTheSame) {
   client().compress = true;
   std::string content;
-  for (int i = 0; content.size() < 3'000'000; ++i) content += std::to_string(i * 7919);
+  for (std::uint64_t i = 0; content.size() < 3'000'000; ++i) content += std::to_string(i * 7919);
   write("large", content);
   write("small", "small");
   ASSERT_EQ(back_up(), ExitStatus::success);
