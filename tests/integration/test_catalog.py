@@ -183,12 +183,12 @@ def test_networked_catalog_cut_while_recording(behind_proxy):
     world = behind_proxy
     world.run()
     cuts = 0
-    for after in (2_000, 20_000, 40_000, 80_000, 160_000):
+    for after in (3_000, 25_000, 60_000):
         for number in range(300):
             trees.write(world.source / f"more{after}/{number}", b"x")
         passed = 0
 
-        def cut(direction, _, piece):
+        def cut(direction, _, piece, after=after):
             nonlocal passed
             passed += len(piece) if direction == "out" else 0
             return len(piece) if passed < after else 0
@@ -197,11 +197,10 @@ def test_networked_catalog_cut_while_recording(behind_proxy):
         done = world.server("-H")
         cuts += world.way.cuts
         assert done.status == (4 if world.way.cuts else 0), done
-        world.way.cut = None
-        world.way.cuts = 0
+        world.way.cut, world.way.cuts = None, 0
         world.run("day")
-        world.check()
-    assert cuts >= 3
+    assert cuts >= 2, "the harness did not cut"
+    world.check()
 
 
 def test_networked_catalog_with_a_wrong_password(lab, firebird):
