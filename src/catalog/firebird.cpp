@@ -1,8 +1,11 @@
 #include "catalog/firebird.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -91,6 +94,18 @@ std::string words_of(Firebird::IStatus* status) {
   return escape(text);
 }
 
+// The client library tidies up at the end of the process, and what a lost link left behind makes it crash there (3.0.11: SIGSEGV in
+// fb_shutdown). So the process then ends before: with its status, its output written.
+void skip_shutdown_at_exit() {
+  static const int once = ::on_exit(
+      [](int status, void*) {
+        std::fflush(nullptr);
+        ::_exit(status);
+      },
+      nullptr);
+  static_cast<void>(once);
+}
+
 [[noreturn]] void raise(Firebird::IStatus* status, Link& link) {
   const Cause* by_code = nullptr;
   int system_code = 0;
@@ -113,6 +128,7 @@ std::string words_of(Firebird::IStatus* status) {
   const Cause* cause = by_errno != nullptr && (io_error || by_code == nullptr) ? by_errno : by_code;
   const std::string words = words_of(status);
   link.lost = link.lost || cause == cause_of_code(isc_lost_db_connection);
+  if (link.is_dead()) skip_shutdown_at_exit();
   if (cause != nullptr) throw DatabaseError(cause->status, link.subject + ": " + cause->what + " (" + words + ")", cause->remedy, first, system_code);
   throw DatabaseError(io_error ? ExitStatus::io : ExitStatus::internal, link.subject + ": " + words, {}, first, system_code);
 }
