@@ -101,7 +101,8 @@ LISTINGS = {
     "a path that shares more than there is": Lists(wire.entries([("", ROOT)]) + raw_entry(10, b"x")),
     "a type that is none": Lists(wire.entries([("", ROOT)]) + raw_entry(0, b"x", Stat(type=0))),
     "a mode of 13 bits": Lists(wire.entries([("", ROOT)]) + raw_entry(0, b"x", Stat(mode=0o10000))),
-    "nanoseconds beyond a second": Lists(wire.entries([("", ROOT)]) + bytes(Writer().unsigned(0).string(b"x").unsigned(1 + 8 * 0o644).unsigned(0).unsigned(0).unsigned(5).signed(0).unsigned(10**9).bytes)),
+    "nanoseconds beyond a second": Lists(wire.entries([("", ROOT)]) + bytes(
+        Writer().unsigned(0).string(b"x").unsigned(1 + 8 * 0o644).unsigned(0).unsigned(0).unsigned(5).signed(0).unsigned(10**9).bytes)),
     "cut off within an entry": Lists(wire.entries([("", ROOT), ("data", DIR)])[:-3]),
     "bytes too many": Lists(wire.entries([("", ROOT)]) + b"\x01"),
     "an integer with needless bytes": Lists(wire.entries([("", ROOT)]) + b"\x80\x00" + raw_entry(0, b"x")[1:]),
@@ -260,7 +261,8 @@ def test_answers_that_cannot_be(served, name):
 
 def test_an_honest_agent_after_all_of_it(served):
     """With the very change that the dishonest ones answered, and with the answers that may be: streamed, in pieces, with a restart."""
-    play = Answers(lambda r, s, c: streamed(r, s, c, (wire.DATA, wire.data(r.id, 0, b"void")), (wire.RESTART, wire.only(r.id)), (wire.DATA, wire.data(r.id, 0, c[:7])), (wire.DATA, wire.data(r.id, 7, c[7:]))))
+    play = Answers(lambda r, s, c: streamed(r, s, c, (wire.DATA, wire.data(r.id, 0, b"void")), (wire.RESTART, wire.only(r.id)),
+                                            (wire.DATA, wire.data(r.id, 0, c[:7])), (wire.DATA, wire.data(r.id, 7, c[7:]))))
     served.with_agent(play, served.run)
     assert (served.newest().tree / "data/one").read_bytes() == b"changed content"
     served.check()

@@ -120,8 +120,8 @@ def test_systemd_socket_activate(world):
     world.client("a", {"host": str(path), "ssl": False})
     world.init()
     for number in range(2):
-        program = world.keep(harness.Program(["systemd-socket-activate", "-l", path, *harness.AS_AGENT, world.lab.program("syncropy-agent"), "--policy", policy],
-                                             world.folder / f"activate{number}.log", world.environment, world.folder))
+        command = ["systemd-socket-activate", "-l", path, *harness.AS_AGENT, world.lab.program("syncropy-agent"), "--policy", policy]
+        program = world.keep(harness.Program(command, world.folder / f"activate{number}.log", world.environment, world.folder))
         harness.wait_until(path.exists, "it listens")
         harness.wait_until(lambda: "Listening on" in program.text(), "it listens")
         path.chmod(0o666)
@@ -137,8 +137,9 @@ def test_a_socket_that_is_none(world):
     one, other = socket.socketpair()
     for thing in (one, open("/dev/null", "rb")):
         with thing:
-            done = subprocess.run([sys.executable, "-S", "-E", "-c", harness.LAUNCHER, str(thing.fileno()), *harness.AS_AGENT, world.lab.program("syncropy-agent"), "--policy", world.agent().policy],
-                                  capture_output=True, text=True, env=world.environment, pass_fds=(thing.fileno(),), timeout=20)
+            command = [sys.executable, "-S", "-E", "-c", harness.LAUNCHER, str(thing.fileno()), *harness.AS_AGENT,
+                       world.lab.program("syncropy-agent"), "--policy", world.agent().policy]
+            done = subprocess.run(command, capture_output=True, text=True, env=world.environment, pass_fds=(thing.fileno(),), timeout=20)
             assert_one_line(harness.Ended(done.returncode, done.stdout, done.stderr, 0), done.returncode, program="syncropy-agent")
             assert done.returncode != 0
     other.close()

@@ -162,9 +162,14 @@ class Agent(Program):
         where = listener.getsockname()
         self.address = where if isinstance(where, tuple) else pathlib.Path(where)
         self.where = {"host": "127.0.0.1", "port": where[1]} if isinstance(where, tuple) else {"host": where}
-        self.where |= {"sslca": str(world.lab.pki.ca.certificate), "sslcert": str(world.lab.pki.server.certificate), "sslkey": str(world.lab.pki.server.key)} if tls else {"ssl": False}
-        super().__init__([sys.executable, "-S", "-E", "-c", LAUNCHER, listener.fileno(), *(AS_AGENT if caps else AS_AGENT_WITHOUT), world.lab.program("syncropy-agent"),
-                          "--policy", self.policy, *arguments], world.folder / f"agent{number}.log", world.environment, world.folder, pass_fds=(listener.fileno(),))
+        pki = world.lab.pki
+        if tls:
+            self.where |= {"sslca": str(pki.ca.certificate), "sslcert": str(pki.server.certificate), "sslkey": str(pki.server.key)}
+        else:
+            self.where |= {"ssl": False}
+        command = [sys.executable, "-S", "-E", "-c", LAUNCHER, listener.fileno(), *(AS_AGENT if caps else AS_AGENT_WITHOUT),
+                   world.lab.program("syncropy-agent"), "--policy", self.policy, *arguments]
+        super().__init__(command, world.folder / f"agent{number}.log", world.environment, world.folder, pass_fds=(listener.fileno(),))
 
 
 class World:
@@ -265,8 +270,8 @@ class World:
     def execute(self, program, *arguments, user=AS_SERVER, patience=PATIENCE, environment=None, prefix=()):
         self.write_configuration_unless_given()
         began = time.monotonic()
-        done = subprocess.run([str(word) for word in (*prefix, *user, self.lab.program(program), *arguments)], stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=patience, env={**self.environment, **(environment or {})}, cwd=self.folder)
+        command = [str(word) for word in (*prefix, *user, self.lab.program(program), *arguments)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience, env={**self.environment, **(environment or {})}, cwd=self.folder)
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode(), time.monotonic() - began)
 
     def server(self, *arguments, **options):
@@ -353,8 +358,8 @@ class World:
 
 
 # What FILES says of an entry, in one column that catalog_row() makes too. Not `racy`: it says how a version was read first.
-FILES = """SELECT sequence_number || ' ' || type_letter || ' ' || mode_octal || ' ' || owner_number || ' ' || owner_name || ' ' || group_number || ' ' || group_name
- || ' ' || size_bytes || ' ' || mtime_ns || ' ' || inode || ' ' || links || ' ' || unstable || unread || sparse || ' ' || COALESCE(digest, '-') || ' '
+FILES = """SELECT sequence_number || ' ' || type_letter || ' ' || mode_octal || ' '
+ || owner_number || ' ' || owner_name || ' ' || group_number || ' ' || group_name || ' ' || size_bytes || ' ' || mtime_ns || ' ' || inode || ' ' || links || ' ' || unstable || unread || sparse || ' ' || COALESCE(digest, '-') || ' '
  || COALESCE(device_major || ':' || device_minor, '-') || ' ' || COALESCE(link_target, '') || ' ' || path FROM files WHERE client = '{client}'"""
 
 
@@ -362,7 +367,8 @@ def catalog_row(sequence, entry):
     st, details = entry.stat, entry.details
     inode = st.inode - (1 << 64) if st.inode >= 1 << 63 else st.inode
     device = f"{st.major}:{st.minor}" if st.type in (4, 5) else "-"
-    row = (f"{sequence} {'-dlbcps'[st.type - 1]} {st.mode:04o} {st.uid} {escape(details.owner)} {st.gid} {escape(details.group)} {st.size} {st.mtime % 10**9} {inode} {st.links} "
+    row = (f"{sequence} {'-dlbcps'[st.type - 1]} {st.mode:04o} {st.uid} {escape(details.owner)} {st.gid} {escape(details.group)} "
+           f"{st.size} {st.mtime % 10**9} {inode} {st.links} "
            f"{entry.flags >> 1 & 1}{entry.flags >> 2 & 1}{int(details.sparse)} {entry.digest.hex() if entry.digest else '-'} {device} ")
     return (row + escape(details.target) + " /" + escape(entry.path)).rstrip()
 

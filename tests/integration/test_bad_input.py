@@ -65,7 +65,8 @@ def config(good):
             assert text.count(old.format(**values)) == 1
             text = text.replace(old.format(**values), new.format(**values))
         good.write_configuration(text)
-        return next((number for number, line in enumerate(text.splitlines(), 1) if new and new.splitlines() and new.format(**values).splitlines()[-1] == line), None)
+        last = new.format(**values).splitlines()[-1] if new else None
+        return next((number for number, line in enumerate(text.splitlines(), 1) if line == last), None)
 
     good.break_it = break_it
     yield good
@@ -386,7 +387,8 @@ def test_the_newest_manifest_damaged(lab):
 
 
 def test_datasets_that_are_not_there(good):
-    for what, status in (("b", 66), ("a/hour/2001-01-01T000000Z", 66), ("a@2001-01-01", 66), ("a/week", 66), ("a/nonsense", 2), ("a@nonsense", 2), ("../a", 2), ("", 2)):
+    for what, status in (("b", 66), ("a/hour/2001-01-01T000000Z", 66), ("a@2001-01-01", 66), ("a/week", 66),
+                         ("a/nonsense", 2), ("a@nonsense", 2), ("../a", 2), ("", 2)):
         assert_one_line(good.syncropy("ls", what, status=status), status, program="syncropy")
     assert_one_line(good.syncropy("ls", "a", "/no/such", status=66), 66, "/no/such", program="syncropy")
     assert_one_line(good.syncropy("ls", "a", "/a/../b", status=2), 2, program="syncropy")
@@ -404,5 +406,6 @@ def test_every_form_of_naming_a_dataset(good):
 def test_json_of_list(good):
     rows = good.list("a/hour")
     assert [row["sequence"] for row in rows] == [dataset.sequence for dataset in good.datasets() if dataset.tier == "hour"]
-    assert set(rows[0]) == {"client", "tier", "name", "sequence", "started", "finished", "complete", "entries", "files", "bytes", "new_files", "new_bytes", "problems", "recorded"}
+    assert set(rows[0]) == {"client", "tier", "name", "sequence", "started", "finished", "complete", "entries", "files", "bytes", "new_files", "new_bytes",
+                            "problems", "recorded"}
     assert json.dumps(rows[-1]["new_files"]) == str(good.newest().new_files)

@@ -51,7 +51,8 @@ def test_nothing_changed(small):
     stored.check_is(second, small.source, before)
     small.check()
     # An unchanged manifest costs nothing either.
-    assert {entry.stat().st_ino for entry in (first.folder / "manifest").glob("*.zst")} == {entry.stat().st_ino for entry in (second.folder / "manifest").glob("*.zst")}
+    segments = [{segment.stat().st_ino for segment in (dataset.folder / "manifest").glob("*.zst")} for dataset in (first, second)]
+    assert segments[0] == segments[1]
     # Nor does the catalog grow.
     rows = small.sql("SELECT COUNT(*) FROM file_history")
     small.run()
@@ -159,7 +160,10 @@ def test_one_change(changing, name):
     # All that lies elsewhere is the same inode as before; the dataset before is as it was.
     new = inodes(second, changing.source)
     apart = os.fsencode(tree.name) + b"/"
-    assert {path: inode for path, inode in new.items() if not path.startswith(apart)} == {path: inode for path, inode in old.items() if not path.startswith(apart)}
+    for found in (new, old):
+        for path in [path for path in found if path.startswith(apart)]:
+            del found[path]
+    assert new == old
     again = trees.scan(first.tree)
     for node in (*untouched.values(), *again.values()):
         node.links = 0  # alone the count of links of an inode may differ
@@ -185,7 +189,8 @@ def test_a_large_file_with_one_changed_block(small):
     stored.check_is(small.newest(), small.source, before)
     stored.check_whole(first, harness.SERVER)
     # Growing and shrinking, and bytes that moved.
-    for change in (lambda: os.truncate(path, 64 * MiB + 5), lambda: os.truncate(path, 10 * MiB + 7), lambda: path.write_bytes(b"shift" + path.read_bytes())):
+    for change in (lambda: os.truncate(path, 64 * MiB + 5), lambda: os.truncate(path, 10 * MiB + 7),
+                   lambda: path.write_bytes(b"shift" + path.read_bytes())):
         change()
         before = small.snapshot()
         small.run()
@@ -219,7 +224,8 @@ def test_a_sparse_file_that_changes(small):
 
 def test_hard_links_grow_and_shrink(small):
     def names():
-        return {path for path, node in trees.scan(small.newest().under(small.source)).items() if node.inode == (small.newest().under(small.source) / "top").stat().st_ino}
+        found = trees.scan(small.newest().under(small.source))
+        return {path for path, node in found.items() if node.inode == found[b"top"].inode}
 
     assert names() == {b"top", b"folder1/hard"}
     os.link(small.source / "top", small.source / "folder2/third")

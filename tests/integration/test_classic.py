@@ -45,8 +45,9 @@ def classic(lab, firebird):
 def adapt(world, port, **more):
     """The example with its two paths, ports and the password of this machine; `more` adds keys to the client."""
     text = EXAMPLE.read_text()
-    for old, new in (("/full/path/to/store/backups", str(world.repository)), ("/full/path/to/backup", str(world.source)), ("3050", str(world.firebird.port)),
-                     ("masterkey", world.firebird.password), ("4444", str(port)), ("dbname = syncropy.fdb", f"dbname = {world.firebird.folder}/classic{world.folder.name}.fdb")):
+    for old, new in (("/full/path/to/store/backups", str(world.repository)), ("/full/path/to/backup", str(world.source)),
+                     ("3050", str(world.firebird.port)), ("masterkey", world.firebird.password), ("4444", str(port)),
+                     ("dbname = syncropy.fdb", f"dbname = {world.firebird.folder}/classic{world.folder.name}.fdb")):
         assert text.count(old) == 1
         text = text.replace(old, new)
     for key, value in more.items():
@@ -122,7 +123,9 @@ def test_a_comma_list_of_paths(classic):
     adapt(world, port, ssl="no", path=f"{world.source}/folder0, {world.source}/folder2,{world.source}/top")
     world.init()
     assert world.execute("syncropy-server", "-c", world.configuration, "-H").status == 0
-    inside = {os.fsdecode(path).removeprefix(str(world.source)[1:] + "/").split("/")[0] for path in world.newest("a_server").entries() if path.startswith(os.fsencode(str(world.source)[1:] + "/"))}
+    source = str(world.source)[1:] + "/"
+    paths = [os.fsdecode(path) for path in world.newest("a_server").entries()]
+    inside = {path.removeprefix(source).split("/")[0] for path in paths if path.startswith(source)}
     assert inside == {"folder0", "folder2", "top"}
 
 
@@ -163,8 +166,8 @@ def test_help_and_version(world, program):
     assert done.status == 0 and done.out.startswith(f"{program} ") and done.err == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["-H"], ["-H", "-D", "--cfg", "x"], ["--cfg", "x"], ["--instance", "x"], ["--instance", "x-hourly", "-H"], ["--cfg"], ["--nonsense"],
-                                       ["-H", "--cfg", "x", "--get-last-dataset", "--del-dataset", "1"], ["-H", "--cfg", "x", "--lock-wait", "soon"]])
+@pytest.mark.parametrize("arguments", [[], ["-H"], ["-H", "-D", "--cfg", "x"], ["--cfg", "x"], ["--instance", "x"], ["--instance", "x-hourly", "-H"],
+                                       ["--cfg"], ["--nonsense"], ["-H", "--cfg", "x", "--get-last-dataset", "--del-dataset", "1"], ["-H", "--cfg", "x", "--lock-wait", "soon"]])
 def test_wrong_command_lines_of_the_server(world, arguments):
     done = world.execute("syncropy-server", *arguments)
     assert done.status == 2 and done.out == "" and done.err, done

@@ -57,7 +57,8 @@ def test_named_hooks_run_before_and_after(commands):
 
 def test_any_runs_a_shell_line(commands):
     """As in the classic set-up."""
-    commands.set_up({"commands": "any"}, pre_command=f"touch {commands.marks}/one && echo a; echo b | tr b c", post_command=f"touch {commands.marks}/$SYNCROPY_COMMAND")
+    commands.set_up({"commands": "any"}, pre_command=f"touch {commands.marks}/one && echo a; echo b | tr b c",
+                    post_command=f"touch {commands.marks}/$SYNCROPY_COMMAND")
     done = commands.run()
     assert marks(commands) == ["one", "post"]
     assert [line for line in done.lines if "pre-command" in line] == ["syncropy-server: a: pre-command: a", "syncropy-server: a: pre-command: c"]

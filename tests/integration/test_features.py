@@ -29,7 +29,8 @@ def test_tree_is_the_source(backed_up):
 
 
 def test_diff_finds_only_what_a_tree_never_holds(backed_up):
-    done = subprocess.run(["diff", "-r", "--no-dereference", backed_up.source, backed_up.newest().under(backed_up.source)], capture_output=True, text=True, errors="replace")
+    command = ["diff", "-r", "--no-dereference", backed_up.source, backed_up.newest().under(backed_up.source)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     special = backed_up.source / "all/special"
     assert sorted(done.stdout.splitlines()) == sorted(f"Only in {special}: {name}" for name in os.listdir(special)), done
 
@@ -114,7 +115,8 @@ def test_device_nodes_of_this_machine(world):
     """Where no device node can be made (in a container), those of /dev are there."""
     world.client("a", world.agent().where, path="/dev/null, /dev/zero")
     world.init().run("hour")
-    rows = world.sql("SELECT path || ' ' || type_letter || ' ' || device_major || ':' || device_minor || ' ' || mode_octal FROM files WHERE type_letter = 'c' ORDER BY 1")
+    rows = world.sql("SELECT path || ' ' || type_letter || ' ' || device_major || ':' || device_minor || ' ' || mode_octal FROM files "
+                     "WHERE type_letter = 'c' ORDER BY 1")
     assert rows == ["/dev/null c 1:3 0666", "/dev/zero c 1:5 0666"]
 
 

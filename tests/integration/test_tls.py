@@ -113,12 +113,13 @@ def pin_only(world):
 
 
 def test_a_self_signed_pair_of_each_side(tls, made):
-    tls.set_up(pinned_policy(**of_agent(made.agent_pinned), sslpin=made.server_pinned.certificate), **of_server(made.server_pinned), sslpin=made.agent_pinned.certificate)
+    policy = pinned_policy(**of_agent(made.agent_pinned), sslpin=made.server_pinned.certificate)
+    tls.set_up(policy, **of_server(made.server_pinned), sslpin=made.agent_pinned.certificate)
     works(pin_only(tls))
-    tls.set_up(pinned_policy(**of_agent(made.agent_pinned), sslpin=made.server_pinned.certificate), **of_server(made.server_foreign), sslpin=made.agent_pinned.certificate)
+    tls.set_up(policy, **of_server(made.server_foreign), sslpin=made.agent_pinned.certificate)
     pin_only(tls).fail(77, "refused this server's certificate", "sslpin")
     assert "not the pinned one" in tls.running.text()
-    tls.set_up(pinned_policy(**of_agent(made.agent_pinned), sslpin=made.server_pinned.certificate), **of_server(made.server_pinned), sslpin=made.agent_foreign.certificate)
+    tls.set_up(policy, **of_server(made.server_pinned), sslpin=made.agent_foreign.certificate)
     pin_only(tls).fail(77, "not the pinned one", "127.0.0.1")
 
 
@@ -175,7 +176,8 @@ def test_encrypted_key(tls, locked, form):
 
 
 def test_the_agents_log_says_whom_it_refused(tls, made):
-    for pair, word in ((made.server_expired, "expired"), (made.server_early, "not valid before"), (made.server_foreign, "foreign"), (made.server_misnamed, "other.test")):
+    for pair, word in ((made.server_expired, "expired"), (made.server_early, "not valid before"), (made.server_foreign, "foreign"),
+                       (made.server_misnamed, "other.test")):
         tls.set_up(**of_server(pair))
         if pair in (made.server_foreign, made.server_misnamed):
             # The server's own look at its certificate finds nothing wrong with it: the agent's word reaches it.
