@@ -21,8 +21,8 @@ class PredecessorDamaged : public Error {
 class FileSink {
  public:
   // `file`: new, empty, open for writing. `predecessor`: the same path in the dataset before, for keep(); may be empty. Where the
-  // filesystem has reflinks the file starts as its clone and only what changed is written.
-  FileSink(Fd file, Fd predecessor, std::string name_for_messages);
+  // filesystem has reflinks the file starts as its clone and only what changed is written. `path` names it in errors.
+  FileSink(Fd file, Fd predecessor, std::string path);
 
   // Content at `offset`, which is not below the end of what came before; a gap is a hole.
   void data(std::uint64_t offset, std::string_view bytes);
@@ -37,9 +37,10 @@ class FileSink {
   void hole_until(std::uint64_t offset);
 
   Fd file_, predecessor_;
-  std::string name_;
+  std::string path_;
   Hasher hasher_;
   std::uint64_t at_ = 0;
+  std::uint64_t written_ = 0;  // the end of the last write: the file's size unless cloned
   bool cloned_ = false;
 };
 

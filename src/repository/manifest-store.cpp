@@ -26,28 +26,62 @@ ManifestIndex read_index(int manifest_folder, const std::string& subject) {
   }
 }
 
+void SegmentFeed::add(SegmentInfo segment) {
+  const std::lock_guard lock(mutex_);
+  segments_.push_back(std::move(segment));
+  changed_.notify_all();
+}
+
+void SegmentFeed::finish() {
+  const std::lock_guard lock(mutex_);
+  finished_ = true;
+  changed_.notify_all();
+}
+
+void SegmentFeed::abandon() {
+  const std::lock_guard lock(mutex_);
+  abandoned_ = true;
+  changed_.notify_all();
+}
+
+const SegmentInfo* SegmentFeed::wait_for(std::size_t number) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return abandoned_ || finished_ || number < segments_.size(); });
+  if (abandoned_) throw Error(ExitStatus::internal, "the manifest that was being read is not written to its end");
+  return number < segments_.size() ? &segments_[number] : nullptr;
+}
+
 ManifestReader::ManifestReader(Fd manifest_folder, std::string subject)
     : folder_(std::move(manifest_folder)), subject_(std::move(subject)), index_(read_index(folder_.get(), subject_)) {}
+
+ManifestReader::ManifestReader(Fd manifest_folder, std::string subject, SegmentFeed& feed)
+    : folder_(std::move(manifest_folder)), subject_(std::move(subject)), feed_(&feed) {}
+
+const SegmentInfo* ManifestReader::segment(std::size_t number) const {
+  if (feed_ != nullptr) return feed_->wait_for(number);
+  return number < index_.segments.size() ? &index_.segments[number] : nullptr;
+}
 
 bool ManifestReader::next(Entry& entry) {
   for (;;) {
     if (reader_ && reader_->next(entry)) return true;
     reader_.reset();
-    if (next_segment_ == index_.segments.size()) return false;
-    const SegmentInfo& info = index_.segments[next_segment_++];
-    const std::string name = segment_name(info.digest), subject = subject_ + "/manifest/" + name;
+    const SegmentInfo* info = segment(next_segment_);
+    if (info == nullptr) return false;
+    ++next_segment_;
+    const std::string name = segment_name(info->digest), subject = subject_ + "/manifest/" + name;
     std::string packed;
     try {
       packed = read_file(folder_.get(), name, limits::segment_bytes, ExitStatus::data);
     } catch (const SystemError& error) {
       throw Error(ExitStatus::data, subject + ": cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
     }
-    reader_ = std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), info, subject);
+    reader_ = std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), *info, subject);
   }
 }
 
 const SegmentInfo* ManifestReader::at_segment() const {
-  return (reader_ && !reader_->at_end()) || next_segment_ == index_.segments.size() ? nullptr : &index_.segments[next_segment_];
+  return reader_ && !reader_->at_end() ? nullptr : segment(next_segment_);
 }
 
 void ManifestReader::skip_segment() {
@@ -59,8 +93,8 @@ void ManifestReader::seek(std::string_view path) {
   while (next_segment_ + 1 < index_.segments.size() && compare_paths(index_.segments[next_segment_ + 1].first_path, path) <= 0) ++next_segment_;
 }
 
-ManifestWriter::ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder)
-    : folder_(std::move(manifest_folder)), previous_folder_(std::move(previous_folder)) {
+ManifestWriter::ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder, SegmentFeed* feed)
+    : folder_(std::move(manifest_folder)), previous_folder_(std::move(previous_folder)), feed_(feed) {
   if (previous_index != nullptr)
     for (const SegmentInfo& segment : previous_index->segments) previous_digests_.insert(to_hex(segment.digest));
 }
@@ -76,6 +110,7 @@ void ManifestWriter::write_segment() {
   const bool shared = previous_digests_.contains(to_hex(segment.info.digest)) &&
                       ::linkat(previous_folder_.get(), name.c_str(), folder_.get(), name.c_str(), 0) == 0;
   if (!shared) create_file(folder_.get(), name, compress(segment.bytes, manifest_level), 0400);
+  if (feed_ != nullptr) feed_->add(segment.info);
   index_.segments.push_back(std::move(segment.info));
 }
 

@@ -2,8 +2,11 @@
 // Where a manifest's bytes lie: folder manifest/ of a dataset, with `index` and one compressed file per segment, named by the digest of
 // the segment before compression. A segment that the dataset before has too is a hard link to it.
 
+#include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <unordered_set>
 
 #include "model/manifest.hpp"
@@ -14,30 +17,52 @@ namespace syncropy {
 // Errors are ExitStatus::data and begin with `subject`, the dataset's path for people.
 [[nodiscard]] ManifestIndex read_index(int manifest_folder, const std::string& subject);
 
+// The segments of a manifest that is still being written: one thread adds them, another reads behind it.
+class SegmentFeed {
+ public:
+  void add(SegmentInfo segment);
+  void finish();   // no more come
+  void abandon();  // there will be no manifest: the reader gets an Error
+  // Segment `number`, waiting until it is written; null where the manifest has fewer.
+  [[nodiscard]] const SegmentInfo* wait_for(std::size_t number);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<SegmentInfo> segments_;  // an element never moves
+  bool finished_ = false, abandoned_ = false;
+};
+
 // Entries of a manifest in order.
 class ManifestReader {
  public:
   ManifestReader(Fd manifest_folder, std::string subject);
+  // Of a manifest in the making, which has no index yet. `feed` outlives this.
+  ManifestReader(Fd manifest_folder, std::string subject, SegmentFeed& feed);
   [[nodiscard]] const ManifestIndex& index() const { return index_; }
   [[nodiscard]] bool next(Entry& entry);
   // The segment that the next entry begins; null inside a segment and at the end.
   [[nodiscard]] const SegmentInfo* at_segment() const;
   void skip_segment();
-  // Skips whole segments before the one that `path` can be in; only before the first next().
+  // Skips whole segments before the one that `path` can be in; only before the first next(), and where there is an index.
   void seek(std::string_view path);
 
  private:
+  [[nodiscard]] const SegmentInfo* segment(std::size_t number) const;
+
   Fd folder_;
   std::string subject_;
   ManifestIndex index_;
+  SegmentFeed* feed_ = nullptr;
   std::size_t next_segment_ = 0;
   std::unique_ptr<SegmentReader> reader_;
 };
 
 class ManifestWriter {
  public:
-  // `previous`: the manifest folder of the dataset before, to share segments with, and its index (read here, not kept); null and empty where there is none.
-  ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder);
+  // `previous`: the manifest folder of the dataset before, to share segments with, and its index (read here, not kept); null and empty
+  // where there is none. `feed`, which outlives this, learns of each segment that is written; may be null.
+  ManifestWriter(Fd manifest_folder, const ManifestIndex* previous_index, Fd previous_folder, SegmentFeed* feed);
   void add(const Entry& entry);
   // Writes the last segment and the index. `info.entries` must be the number of entries added.
   void finish(const DatasetInfo& info);
@@ -50,6 +75,7 @@ class ManifestWriter {
   Fd previous_folder_;
   SegmentWriter writer_;
   ManifestIndex index_;
+  SegmentFeed* feed_;
 };
 
 // What one manifest has and another has not, segment by segment: equal segments are not read.

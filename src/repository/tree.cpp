@@ -108,7 +108,7 @@ void TreeBuilder::link_within(std::string_view leader, const Entry& entry) {
   if (!from) throw_errno(ExitStatus::repository, "open the stored file", leader);
   Fd file(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
   if (!file) throw_errno(ExitStatus::repository, "create the stored file", entry.path);
-  FileSink sink(std::move(file), std::move(from), escape(entry.path));
+  FileSink sink(std::move(file), std::move(from), entry.path);
   sink.keep(0, entry.stat.size);
   static_cast<void>(sink.finish(entry.stat.size, entry.stat.mtime));
 }
@@ -134,7 +134,7 @@ FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) 
     const int from = previous_.move_to(parent_of(path));
     if (from >= 0) predecessor = Fd(::openat(from, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   }
-  return FileSink(std::move(file), std::move(predecessor), escape(path));
+  return FileSink(std::move(file), std::move(predecessor), std::string(path));
 }
 
 void TreeBuilder::set_folder_time(std::string_view path, Timestamp mtime) {

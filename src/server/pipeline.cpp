@@ -80,8 +80,7 @@ void Pipeline::take(Frame&& frame) {
       if (listing_end_) reject("sent entries after the end of its listing");
       if (listing_.size() >= limits::listing_window) reject("sent more of its listing than it had credit for");
       listing_.push_back(std::move(frame.payload));
-      ++events_;
-      return planner_wakes_.notify_one();
+      return wake_planner();
     }
     case MessageType::problem: {
       const auto problem = get_problem(frame.payload);
@@ -98,8 +97,7 @@ void Pipeline::take(Frame&& frame) {
       if (listing_end_) reject("ended its listing twice");
       if (listed.problems != listing_problems_) reject("closed its listing with a count of problems that does not fit what it sent");
       listing_end_ = listed.entries;
-      ++events_;
-      return planner_wakes_.notify_one();
+      return wake_planner();
     }
     default: break;
   }
@@ -119,7 +117,8 @@ void Pipeline::take(Frame&& frame) {
     }
   }
   job.frame = std::move(frame);
-  enqueue(*workers_[job.id % workers_.size()], std::move(job));
+  // Requests of one message lie near one another: two workers in one folder would wait for its lock.
+  enqueue(*workers_[job.id / limits::fetch_batch % workers_.size()], std::move(job));
 }
 
 void Pipeline::enqueue(Worker& worker, Job job) {
@@ -129,7 +128,7 @@ void Pipeline::enqueue(Worker& worker, Job job) {
   if (ending_) return;
   worker.bytes += job.frame.payload.size();
   worker.jobs.push_back(std::move(job));
-  worker.wakes.notify_one();
+  if (worker.jobs.size() == 1) worker.wakes.notify_one();
 }
 
 // --- workers
@@ -137,19 +136,21 @@ void Pipeline::enqueue(Worker& worker, Job job) {
 void Pipeline::work(Worker& worker) {
   try {
     for (;;) {
-      Job job;
+      std::deque<Job> jobs;
       {
         std::unique_lock lock(mutex_);
         worker.wakes.wait(lock, [&] { return ending_ || !worker.jobs.empty(); });
         if (ending_) return;
-        job = std::move(worker.jobs.front());
-        worker.jobs.pop_front();
-        worker.bytes -= job.frame.payload.size();
+        jobs.swap(worker.jobs);
+        worker.bytes = 0;
         room_.notify_all();
       }
-      if (job.links != nullptr) link_batch(worker, *job.links);
-      else if (job.leader) follow_leader(worker, *job.leader, job.follower);
-      else take_file_frame(worker, job.frame, job.id, *job.flight);
+      for (; !jobs.empty(); jobs.pop_front()) {
+        Job& job = jobs.front();
+        if (job.links != nullptr) link_batch(worker, *job.links);
+        else if (job.leader) follow_leader(worker, *job.leader, job.follower);
+        else take_file_frame(worker, job.frame, job.id, *job.flight);
+      }
     }
   } catch (...) {
     fail(std::current_exception());
@@ -179,7 +180,7 @@ void Pipeline::link_batch(Worker& worker, EntryBatch& batch) {
     const std::lock_guard lock(mutex_);
     ++batch.pending;
     retries_.push_back(std::move(flight));
-    ++events_;
+    wake_planner();
   }
   progress_.linked += linked;
   settle(batch);
@@ -306,8 +307,7 @@ void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
   again.offer_known = again.answered = again.predecessor_damaged = false;
   flights_.erase(id);
   retries_.push_back(std::move(again));
-  ++events_;
-  planner_wakes_.notify_one();
+  wake_planner();
 }
 
 void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight) {
@@ -355,21 +355,23 @@ void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
     if (!good) {
       for (Flight& follower : followers) retries_.push_back(std::move(follower));
       followers.clear();
+      wake_planner();
     }
   }
   for (Flight& follower : followers) follow_leader(worker, entry, follower);
   EntryBatch& batch = *flight.batch;
-  {
-    const std::lock_guard lock(mutex_);
-    flights_.erase(id);
-    ++events_;
-  }
-  settle(batch);
+  const std::lock_guard lock(mutex_);
+  flights_.erase(id);
+  // The planner has something to do when it can write a batch, or send a request that is worth a message.
+  if (--batch.pending == 0 || flights_.size() % limits::fetch_batch == 0) wake_planner();
 }
 
 void Pipeline::settle(EntryBatch& batch) {
   const std::lock_guard lock(mutex_);
-  --batch.pending;
+  if (--batch.pending == 0) wake_planner();
+}
+
+void Pipeline::wake_planner() {
   ++events_;
   planner_wakes_.notify_one();
 }

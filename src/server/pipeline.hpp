@@ -31,8 +31,8 @@ struct FetchedFile;
 namespace limits {
 inline constexpr std::size_t batch_items = 256;
 inline constexpr std::size_t line_items = 32'768;        // planned and not in the manifest yet
-inline constexpr std::size_t queued_bytes = 16U << 20;   // content that waits for one worker
-inline constexpr std::size_t queued_jobs = 4'096;        // link batches that wait for one worker
+inline constexpr std::size_t queued_bytes = 8U << 20;    // content that waits for one worker, and once more what it is busy with
+inline constexpr std::size_t queued_jobs = 4'096;        // jobs that wait for one worker, likewise
 }  // namespace limits
 
 struct Item {
@@ -141,6 +141,7 @@ class Pipeline {
   void land(Worker& worker, std::uint32_t id, Flight& flight);
   void retry_whole(Worker& worker, std::uint32_t id, Flight& flight);
   void settle(EntryBatch& batch);
+  void wake_planner();  // with mutex_ held
 
   Progress& progress_;
   std::mutex mutex_;

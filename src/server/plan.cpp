@@ -30,7 +30,7 @@ constexpr std::size_t fetch_payload = 256U << 10;
 class Planner {
  public:
   Planner(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
-          Progress& progress, std::shared_ptr<Pipeline> pipeline, const Fd& previous_tree)
+          Progress& progress, SegmentFeed& feed, std::shared_ptr<Pipeline> pipeline, const Fd& previous_tree)
       : agent_(agent), client_(client), staging_(staging), info_(info), progress_(progress), pipeline_(std::move(pipeline)),
         builder_(staging.tree, previous_tree) {
     const ManifestIndex* previous_index = nullptr;
@@ -41,7 +41,7 @@ class Planner {
       previous_index = &before_->index();
       same_acl_setting_ = previous->info.acl == client.acl;
     }
-    writer_.emplace(staging.manifest.duplicate(), previous_index, std::move(previous_manifest));
+    writer_.emplace(staging.manifest.duplicate(), previous_index, std::move(previous_manifest), &feed);
   }
 
   // Everything that can be done now is done, then the next event is awaited.
@@ -205,8 +205,9 @@ class Planner {
   bool send_requests() {
     bool sent = false;
     while (!outbox_.empty()) {
+      // A full message, or all there is: the pipeline's events come at multiples of a message.
       std::size_t room = std::min(pipeline_->room_for_fetches(), limits::fetch_batch);
-      if (room == 0) break;
+      if (room < std::min(outbox_.size(), limits::fetch_batch)) break;
       std::vector<FetchRequest> requests;
       std::size_t bytes = 0;
       for (; room > 0 && !outbox_.empty() && bytes < fetch_payload; --room) {
@@ -319,14 +320,14 @@ ListRequest list_request(const ClientSettings& client) {
 }  // namespace
 
 void take_dataset(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
-                  Progress& progress, const std::function<void(const std::string&, const std::string&)>& on_problem) {
+                  Progress& progress, SegmentFeed& feed, const std::function<void(const std::string&, const std::string&)>& on_problem) {
   Fd previous_tree;
   if (previous) {
     previous_tree = open_beneath(previous->folder.get(), "tree", O_RDONLY | O_DIRECTORY);
     if (!previous_tree) throw_errno(ExitStatus::data, "open", "the tree of the newest dataset");
   }
   const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, progress);
-  Planner planner(agent, client, previous, staging, info, progress, pipeline, previous_tree);
+  Planner planner(agent, client, previous, staging, info, progress, feed, pipeline, previous_tree);
   try {
     progress.stage = "listing";
     agent.receive([pipeline](Frame&& frame) { pipeline->take(std::move(frame)); },

@@ -20,9 +20,9 @@ struct PreviousDataset {
 };
 
 // Fills `staging` (tree and manifest, all but the index's final word) from the client behind `agent`. `info` comes with client, tier, name,
-// sequence, acl and started; the counts, completeness and finished are set here. `on_problem` gets one line for each file that could not be read. Throws
+// sequence, acl and started; the counts, completeness and finished are set here. `feed` gets the manifest's segments. `on_problem` gets one line for each file that could not be read. Throws
 // Error for all that ends the run; staging is then to be discarded.
 void take_dataset(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging,
-                  DatasetInfo& info, Progress& progress, const std::function<void(const std::string& path, const std::string& line)>& on_problem);
+                  DatasetInfo& info, Progress& progress, SegmentFeed& feed, const std::function<void(const std::string& path, const std::string& line)>& on_problem);
 
 }  // namespace syncropy

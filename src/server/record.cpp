@@ -20,22 +20,31 @@ ManifestReader open_manifest(const ClientStore& store, const DatasetInfo& info) 
   return ManifestReader(std::move(manifest), subject);
 }
 
+void record_difference(Catalog::Recording& recording, std::optional<ManifestReader>& before, ManifestReader& after) {
+  if (!before) {
+    Entry entry;
+    while (after.next(entry)) recording.begin_version(entry);
+    return;
+  }
+  compare_manifests(*before, after,
+                    {[&](const Entry& gone) { recording.end_version(gone.path); },
+                     [&](const Entry& was, const Entry& is) {
+                       recording.end_version(was.path);
+                       recording.begin_version(is);
+                     },
+                     [&](const Entry& added) { recording.begin_version(added); }});
+}
+
+std::optional<ManifestReader> open_before(const ClientStore& store, const DatasetInfo* before) {
+  if (before == nullptr) return std::nullopt;
+  return open_manifest(store, *before);
+}
+
 void record_one(Catalog& catalog, const ClientStore& store, const DatasetInfo* before, const DatasetInfo& info) {
   Catalog::Recording recording = catalog.record(store.name(), info.sequence);
   ManifestReader after = open_manifest(store, info);
-  if (before == nullptr) {
-    Entry entry;
-    while (after.next(entry)) recording.begin_version(entry);
-  } else {
-    ManifestReader old = open_manifest(store, *before);
-    compare_manifests(old, after,
-                      {[&](const Entry& gone) { recording.end_version(gone.path); },
-                       [&](const Entry& was, const Entry& is) {
-                         recording.end_version(was.path);
-                         recording.begin_version(is);
-                       },
-                       [&](const Entry& added) { recording.begin_version(added); }});
-  }
+  std::optional<ManifestReader> old = open_before(store, before);
+  record_difference(recording, old, after);
   recording.commit(info);
 }
 
@@ -83,6 +92,30 @@ RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store) {
     before = &dataset.info;
   }
   return counts;
+}
+
+LiveRecording::LiveRecording(Catalog& catalog, const ClientStore& store, const DatasetInfo* before, const Fd& manifest, SegmentFeed& feed,
+                             std::uint64_t sequence)
+    : recording_(catalog.record(store.name(), sequence)), feed_(feed) {
+  thread_ = std::thread([this, old = open_before(store, before), after = ManifestReader(manifest.duplicate(), "the new manifest", feed)]() mutable {
+    try {
+      record_difference(recording_, old, after);
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
+  });
+}
+
+LiveRecording::~LiveRecording() {
+  feed_.abandon();
+  if (thread_.joinable()) thread_.join();
+}
+
+void LiveRecording::commit(const DatasetInfo& info) {
+  feed_.finish();
+  thread_.join();
+  if (failure_) std::rethrow_exception(failure_);
+  recording_.commit(info);
 }
 
 }  // namespace syncropy

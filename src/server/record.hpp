@@ -1,11 +1,14 @@
 #pragma once
 // The catalog brought in line with the repository, which alone decides what exists.
 
-#include <functional>
+#include <exception>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "catalog/catalog.hpp"
 #include "config/settings.hpp"
+#include "repository/manifest-store.hpp"
 #include "repository/repository.hpp"
 
 namespace syncropy {
@@ -21,5 +24,24 @@ struct RecordCounts {
 // manifest to that of the one before. Where something is missing that is older than what is recorded, the client is recorded anew from the
 // first manifest on. The caller holds the client's lock. Throws what Catalog throws, and Error(data) for a manifest that cannot be read.
 RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store);
+
+// Records a dataset while it is received: a thread reads its manifest behind the one that writes it. The catalog is in line with the
+// repository, and nobody else uses it while this lives. Without a commit() nothing of it is recorded.
+class LiveRecording {
+ public:
+  // `before`: the newest dataset of the client, null where there is none. `manifest`: the folder in which the new one is being written.
+  LiveRecording(Catalog& catalog, const ClientStore& store, const DatasetInfo* before, const Fd& manifest, SegmentFeed& feed, std::uint64_t sequence);
+  ~LiveRecording();
+  LiveRecording(const LiveRecording&) = delete;
+  LiveRecording& operator=(const LiveRecording&) = delete;
+  // Once the dataset is published. Throws what recording it threw.
+  void commit(const DatasetInfo& info);
+
+ private:
+  Catalog::Recording recording_;
+  SegmentFeed& feed_;
+  std::exception_ptr failure_;
+  std::thread thread_;
+};
 
 }  // namespace syncropy

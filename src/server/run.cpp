@@ -60,7 +60,7 @@ class ClientRun {
     std::optional<PreviousDataset> previous = newest(datasets);
     DatasetInfo info = receive(datasets, previous);
     previous.reset();  // ends our own reading of it: it may be the one that expires
-    const bool recorded = record();
+    const bool recorded = record(info);
     summarise(info, Clock::now() - begun);
     expire(info, datasets);
     empty_trash();
@@ -76,6 +76,7 @@ class ClientRun {
     }
     try {
       const RecordCounts counts = bring_in_line(catalog(), store_);
+      in_line_ = true;
       if (counts.recorded > 0) line(Priority::notice, "recorded " + std::to_string(counts.recorded) + " datasets that an earlier run could not", {}, message_id::recovered);
       if (counts.forgotten > 0) line(Priority::info, "took " + std::to_string(counts.forgotten) + " datasets out of the catalog that are no longer in the repository");
     } catch (const Error&) {
@@ -140,12 +141,14 @@ class ClientRun {
     info.acl = client_.acl;
     Staging staging = store_.begin(info.name);
     try {
-      take_dataset(*agent_, client_, previous, staging, info, progress_, [this](const std::string& path, const std::string& text) {
+      record_live(previous, staging, info);
+      take_dataset(*agent_, client_, previous, staging, info, progress_, feed_, [this](const std::string& path, const std::string& text) {
         line(Priority::warning, text, {{"SYNCROPY_PATH", path}}, message_id::file_unread);
       });
       progress_.stage = "publishing";
       store_.publish(std::move(staging), info.tier);
     } catch (...) {
+      recording_.reset();
       session_spoiled_ = true;
       progress_.stage = "cleaning up";
       discard_unpublished();
@@ -163,9 +166,28 @@ class ClientRun {
     }
   }
 
+  void record_live(const std::optional<PreviousDataset>& previous, const Staging& staging, const DatasetInfo& info) {
+    if (!in_line_) return;  // record() does it, or the next run
+    try {
+      recording_.emplace(*catalog_, store_, previous ? &previous->info : nullptr, staging.manifest, feed_, info.sequence);
+    } catch (const Error&) {
+      catalog_.reset();
+    }
+  }
+
   // The catalog may be away: a backup does not fail for that.
-  bool record() {
+  bool record(const DatasetInfo& info) {
     progress_.stage = "recording";
+    try {
+      if (recording_) {
+        recording_->commit(info);
+        recording_.reset();
+        return true;
+      }
+    } catch (const Error&) {
+      recording_.reset();
+      catalog_.reset();
+    }
     try {
       static_cast<void>(bring_in_line(catalog(), store_));
       return true;
@@ -261,6 +283,9 @@ class ClientRun {
   ClientStore store_;
   std::optional<AgentSession> agent_;
   std::optional<Catalog> catalog_;
+  bool in_line_ = false;  // the catalog knew every dataset when the run began
+  SegmentFeed feed_;
+  std::optional<LiveRecording> recording_;
   bool session_spoiled_ = false;
 };
 

@@ -35,7 +35,7 @@ class Store : public testing::Test {
 
   Staging stage(const DatasetInfo& info) {
     Staging staging = store->begin(info.name);
-    ManifestWriter writer(staging.manifest.duplicate(), nullptr, Fd());
+    ManifestWriter writer(staging.manifest.duplicate(), nullptr, Fd(), nullptr);
     writer.add(folder_entry(""));
     writer.finish(info);
     return staging;

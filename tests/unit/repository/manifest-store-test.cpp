@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "tests/support/entries.hpp"
 #include "tests/support/scratch.hpp"
@@ -20,10 +21,10 @@ class ManifestStore : public testing::Test {
     return Fd(::open((scratch.path() + "/" + name).c_str(), O_RDONLY | O_DIRECTORY));
   }
 
-  void write(const std::string& name, const std::vector<Entry>& entries, const std::string& previous = {}) {
+  void write(const std::string& name, const std::vector<Entry>& entries, const std::string& previous = {}, SegmentFeed* feed = nullptr) {
     std::optional<ManifestIndex> index;
     if (!previous.empty()) index = read_index(folder(previous).get(), previous);
-    ManifestWriter writer(folder(name), index ? &*index : nullptr, previous.empty() ? Fd() : folder(previous));
+    ManifestWriter writer(folder(name), index ? &*index : nullptr, previous.empty() ? Fd() : folder(previous), feed);
     for (const Entry& entry : entries) writer.add(entry);
     DatasetInfo info;
     info.client = "web1";
@@ -54,6 +55,31 @@ class ManifestStore : public testing::Test {
 
   Scratch scratch;
 };
+
+TEST_F(ManifestStore, IsReadWhileItIsWritten) {
+  const std::vector<Entry> entries = tree();
+  SegmentFeed feed;
+  std::vector<Entry> read;
+  folder("one");
+  std::thread reader([&] {
+    ManifestReader following(folder("one"), "one", feed);
+    Entry entry;
+    while (following.next(entry)) read.push_back(entry);
+  });
+  write("one", entries, {}, &feed);
+  feed.finish();
+  reader.join();
+  EXPECT_EQ(read, entries);
+}
+
+TEST_F(ManifestStore, AReaderOfWhatIsAbandonedGetsAnError) {
+  SegmentFeed feed;
+  ManifestReader following(folder("one"), "one", feed);
+  std::thread writer([&] { feed.abandon(); });
+  Entry entry;
+  EXPECT_THROW(static_cast<void>(following.next(entry)), Error);
+  writer.join();
+}
 
 TEST_F(ManifestStore, AllEntriesComeBackAndAPathIsFoundQuickly) {
   const std::vector<Entry> entries = tree();

@@ -24,7 +24,7 @@ class Select : public testing::Test {
       info.started = {time, 0};
       info.entries = 1;
       Staging staging = store.begin(info.name);
-      ManifestWriter writer(staging.manifest.duplicate(), nullptr, Fd());
+      ManifestWriter writer(staging.manifest.duplicate(), nullptr, Fd(), nullptr);
       writer.add(folder_entry(""));
       writer.finish(info);
       store.publish(std::move(staging), tier);
