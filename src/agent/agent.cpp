@@ -118,7 +118,7 @@ class Connections {
       SecuredStream secured = secure(std::move(socket));
       std::string who = secured.peer.names.empty() ? secured.peer.plain : secured.peer.names.front();
       log(Priority::info, "serving " + who + " from " + peer, {{"SYNCROPY_PEER", peer}, {"SYNCROPY_SERVER", who}});
-      serve_session(secured, setup_.policy, root_);
+      setup_.serve_connection(secured, setup_.policy, root_);
       log(Priority::info, "served " + who + " from " + peer, {{"SYNCROPY_PEER", peer}, {"SYNCROPY_SERVER", who}});
     } catch (const Error& error) {
       log(Priority::warning, peer + ": " + error.line(), {{"SYNCROPY_PEER", peer}});
@@ -167,6 +167,8 @@ void serve(std::vector<Fd> listeners, AgentSetup& setup) {
   const Fd signals = block_signals();
   Connections connections(setup);
   notify_ready();
+  const bool serves_one = static_cast<bool>(setup.connection);
+  if (serves_one) connections.start(adopt_connection(std::move(setup.connection)));
   Clock::time_point idle_since = Clock::now();
   const std::chrono::seconds idle_limit(setup.policy.idle_exit);
   for (;;) {
@@ -181,6 +183,7 @@ void serve(std::vector<Fd> listeners, AgentSetup& setup) {
     if (ready <= 0) continue;
     if (polls[0].revents != 0) break;
     if (polls[1].revents != 0) connections.reap();
+    if (serves_one && connections.count() == 0) break;
     for (std::size_t i = 2; i < polls.size(); ++i) {
       if (polls[i].revents == 0) continue;
       try {

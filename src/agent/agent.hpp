@@ -1,6 +1,7 @@
 #pragma once
 // The agent as a daemon: accepts connections, serves each in a thread, ends when idle.
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -13,7 +14,10 @@ namespace syncropy {
 struct AgentSetup {
   AgentPolicy policy;
   std::optional<TlsCredentials> tls;  // none: only plain connections
+  Fd connection;                      // one that is there already: it alone is served
   bool exit_when_idle = false;        // socket-activated: whoever activated us does it again
+  // One connection, from its greeting to its end: serve_session, or that of a restore worker.
+  std::function<void(SecuredStream&, const AgentPolicy&, const Fd& root)> serve_connection;
 };
 
 // Serves until SIGTERM or SIGINT (which it blocks for all threads it starts and takes itself), or until idle. Sessions under way are

@@ -1,7 +1,5 @@
 #include "agent/session.hpp"
 
-#include <unistd.h>
-
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -15,8 +13,8 @@
 #include "scan/walk.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
-#include "util/version.hpp"
 #include "wire/frame.hpp"
+#include "wire/greeting.hpp"
 #include "wire/messages.hpp"
 
 namespace syncropy {
@@ -156,9 +154,9 @@ class Session {
 
   void serve() {
     try {
-      greet();
       Frame frame;
-      while (in_.next(frame) && frame.type != MessageType::bye) handle(frame);
+      const bool greeted = answer_greeting(in_, out_, "syncropy-agent");
+      while (greeted && in_.next(frame) && frame.type != MessageType::bye) handle(frame);
     } catch (...) {
       note(std::current_exception());  // kept only if no worker failed first and aborted the stream to wake this thread
     }
@@ -168,26 +166,6 @@ class Session {
   }
 
  private:
-  void greet() {
-    Frame frame;
-    if (!in_.next(frame)) return;
-    if (frame.type != MessageType::hello) reject("did not begin with a greeting");
-    const Hello theirs = get_hello(frame.payload);
-    if (theirs.version != protocol_version)
-      fail(Error(ExitStatus::protocol, "the server speaks protocol " + std::to_string(theirs.version) + ", this agent speaks " + std::to_string(protocol_version), "upgrade the older of the two"));
-    char host[256] = "";
-    ::gethostname(host, sizeof host - 1);
-    Hello ours;
-    ours.features = theirs.features & feature_zstd;
-    ours.software = std::string("syncropy-agent ") + version;
-    ours.host = host;
-    ByteWriter out;
-    put(out, ours);
-    out_.send(MessageType::hello, out.view());
-    out_.flush();
-    if (ours.features & feature_zstd) out_.enable_compression();
-  }
-
   void handle(const Frame& frame) {
     switch (frame.type) {
       case MessageType::run: return handle_run(get_run(frame.payload));
@@ -205,6 +183,9 @@ class Session {
         const ErrorMessage message = get_error(frame.payload);
         throw Error(message.status, "the server ended the run: " + escape(message.text), escape(message.remedy));
       }
+      case MessageType::restore:
+        end_session(in_, out_, Error(ExitStatus::refused, "this agent serves backups and cannot write",
+                                     "start syncropy-restore.socket on the client, and name its port as 'restore_port' in the server's config"));
       default: reject("sent a message that only an agent sends");
     }
   }
@@ -231,7 +212,7 @@ class Session {
     if (lister_.joinable()) reject("asked for a second listing");
     for (const std::string& path : request.paths)
       if (!access_.allows(path))
-        fail(Error(ExitStatus::refused, "the agent's policy does not let /" + escape(path) + " be read", "add it to 'read' (and take it from 'deny') in the agent's policy, or take it out of the server's config"));
+        end_session(in_, out_, Error(ExitStatus::refused, "the agent's policy does not let /" + escape(path) + " be read", "add it to 'read' (and take it from 'deny') in the agent's policy, or take it out of the server's config"));
     lister_ = std::thread([this, request] {
       try {
         WalkRequest walk_request;
@@ -249,7 +230,7 @@ class Session {
       } catch (const Error& error) {
         note(std::current_exception());
         try {
-          send_error(error);  // the server ends the connection when it has read this
+          send_error(out_, error);  // the server ends the connection when it has read this
         } catch (const Error&) {
           stream_.abort();
         }
@@ -278,25 +259,6 @@ class Session {
         }
       });
     }
-  }
-
-  void send_error(const Error& error) {
-    ByteWriter out;
-    put(out, ErrorMessage{error.status(), error.what(), error.remedy()});
-    out_.send(MessageType::error, out.view());
-    out_.flush();
-  }
-
-  // Tells the server and ends the session, after the server has: closing with its requests unread would cut off what it is told.
-  [[noreturn]] void fail(const Error& error) {
-    send_error(error);
-    try {
-      Frame ignored;
-      for (int left = 1'000; left > 0 && in_.next(ignored); --left) {}
-    } catch (const Error&) {
-      // What counts is what it was told.
-    }
-    throw error;
   }
 
   void note(std::exception_ptr error) {
@@ -348,10 +310,7 @@ void refuse_session(SecuredStream& secured, const Error& why) noexcept {
     FrameWriter out(*secured.stream);
     Frame frame;
     if (!in.next(frame) || frame.type != MessageType::hello) return;
-    ByteWriter message;
-    put(message, ErrorMessage{why.status(), why.what(), why.remedy()});
-    out.send(MessageType::error, message.view());
-    out.flush();
+    send_error(out, why);
     secured.stream->finish();
     static_cast<void>(in.next(frame));  // the server closes first, so that nothing of this is cut off
   } catch (const std::exception&) {

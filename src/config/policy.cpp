@@ -52,7 +52,7 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file) {
   const std::string folder = folder_of(file);
   const ConfigNode top = parse_yaml(text, file);
   const Keys keys(file, folder, "the policy", top, 1);
-  keys.allow({"sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslpin", "servers", "plain", "read", "deny", "commands", "hooks_folder", "connections", "idle_exit", "stall_timeout"});
+  keys.allow({"sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslpin", "servers", "plain", "read", "deny", "restore", "restore_to", "commands", "hooks_folder", "connections", "idle_exit", "stall_timeout"});
   AgentPolicy policy;
   policy.file = file;
   read_tls(keys, policy);
@@ -60,6 +60,8 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file) {
   // A list that is there and empty allows nothing: it was meant to say so.
   if (top.find("read") != nullptr) policy.read = keys.paths("read");
   policy.deny = keys.paths("deny");
+  policy.restore = choice_of<bool>(keys, "restore", {{"refuse", false}, {"accept", true}}, false);
+  if (top.find("restore_to") != nullptr) policy.restore_to = keys.paths("restore_to");
   policy.commands = choice_of<CommandPolicy>(keys, "commands", {{"none", CommandPolicy::none}, {"named", CommandPolicy::named}, {"any", CommandPolicy::any}}, CommandPolicy::named);
   policy.hooks_folder = keys.file("hooks_folder");
   if (policy.hooks_folder.empty()) policy.hooks_folder = config_folder() + "/hooks.d";

@@ -23,6 +23,8 @@ struct AgentPolicy {
   PlainPolicy plain = PlainPolicy::none;  // key `plain`: connections without TLS that are taken; AF_UNIX always is
   std::vector<std::string> read{"/"};     // absolute folders or files that may be read
   std::vector<std::string> deny;          // absolute; left out of every listing and never read
+  bool restore = false;                   // key `restore`: accept | refuse; what a restore worker may do
+  std::vector<std::string> restore_to{"/"};  // absolute folders that restores may write in; `deny` stays as it is
   CommandPolicy commands = CommandPolicy::named;
   std::string hooks_folder = "/etc/syncropy/hooks.d";  // load_agent_policy: hooks.d in the folder of configurations
   unsigned connections = 64;              // served at once, 1 to 1,024

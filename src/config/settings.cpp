@@ -155,7 +155,7 @@ std::string command_of(const Keys& keys, std::string_view key) {
 }
 
 ClientSettings read_client(const Keys& keys, const std::string& name, bool classic) {
-  keys.allow({"type", "host", "port", "ssl", "sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslidentity", "sslpin", "path", "exclude", "acl", "compress", "one_file_system",
+  keys.allow({"type", "host", "port", "restore_host", "restore_port", "ssl", "sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslidentity", "sslpin", "path", "exclude", "acl", "compress", "one_file_system",
               "pre_command", "post_command", "command_timeout", "stall_timeout", "max_entries", "max_bytes", "max_depth"});
   ClientSettings client;
   client.name = name;
@@ -163,6 +163,8 @@ ClientSettings read_client(const Keys& keys, const std::string& name, bool class
     throw keys.error("type", "'type' is not '" + escape(type) + "': 'file' is the only one there is", "write 'file', or leave it out");
   client.host = host_of(keys);
   client.port = static_cast<std::uint16_t>(keys.number_or("port", 4'444, 1, 65'535));
+  client.restore_host = keys.text_or("restore_host", {});
+  client.restore_port = static_cast<std::uint16_t>(keys.number_or("restore_port", 4'445, 1, 65'535));
   client.ssl = keys.boolean_or("ssl", !classic);
   read_tls(keys, client);
   client.paths = keys.paths("path");

@@ -25,6 +25,8 @@ struct ClientSettings {
   std::string name;
   std::string host;                    // a name, an address, or an absolute path: an AF_UNIX socket
   std::uint16_t port = 4444;
+  std::string restore_host;            // of the client's restore worker; empty: `host`
+  std::uint16_t restore_port = 4445;
   bool ssl = true;                     // where the file says nothing: yes in YAML, no in INI as in the classic program
   std::string ssl_certificate, ssl_key;  // PEM files of this server's own identity; equal files are allowed (sslpem)
   std::string ssl_password;              // of an encrypted key

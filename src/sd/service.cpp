@@ -68,18 +68,22 @@ void notify_progress(unsigned seconds) noexcept {
   }
 }
 
-std::vector<Fd> take_listen_sockets() {
+PassedSockets take_sockets() {
   const int count = ::sd_listen_fds(1);
   std::vector<Fd> sockets;
   for (int i = 0; i < count; ++i) sockets.emplace_back(SD_LISTEN_FDS_START + i);
-  for (const Fd& socket : sockets) {
-    if (::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 1) <= 0)
-      throw Error(ExitStatus::usage, "file descriptor " + std::to_string(socket.get()) + ", passed by the service manager, is not a listening stream socket",
-                  "use ListenStream= with Accept=no in the socket unit");
+  PassedSockets passed;
+  for (Fd& socket : sockets) {
+    const bool listens = ::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 1) > 0;
+    if (!listens && (::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 0) <= 0 || count > 1))
+      throw Error(ExitStatus::usage, "file descriptor " + std::to_string(socket.get()) + ", passed by the service manager, is neither a listening stream socket nor one connection alone",
+                  "use ListenStream= in the socket unit");
     const int flags = ::fcntl(socket.get(), F_GETFL);
     if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0) throw_errno(ExitStatus::internal, "set up", "a socket of the service manager");
+    if (listens) passed.listeners.push_back(std::move(socket));
+    else passed.connection = std::move(socket);
   }
-  return sockets;
+  return passed;
 }
 
 }  // namespace syncropy

@@ -16,9 +16,13 @@ void notify_stopping() noexcept;
 // Progress was made: asks for `seconds` more before the start time-out (EXTEND_TIMEOUT_USEC), at most once a second.
 void notify_progress(unsigned seconds) noexcept;
 
-// Listening stream sockets passed by systemd or systemd-socket-activate, type-checked, close-on-exec and non-blocking; none where there
-// are none. Takes them from the environment: a second call finds none. Throws Error(usage) for a descriptor that is not a listening
-// stream socket.
-[[nodiscard]] std::vector<Fd> take_listen_sockets();
+// Stream sockets passed by systemd or systemd-socket-activate, type-checked, close-on-exec and non-blocking: those to listen on, or
+// (Accept=yes) the one connection that is to be served; neither where there are none. Takes them from the environment: a second call finds
+// none. Throws Error(usage) for a descriptor that is no stream socket, and for a connection that is not alone.
+struct PassedSockets {
+  std::vector<Fd> listeners;
+  Fd connection;
+};
+[[nodiscard]] PassedSockets take_sockets();
 
 }  // namespace syncropy

@@ -32,7 +32,16 @@ Error about(const std::string& where, const Error& error) {
 AgentSession::AgentSession(const ClientSettings& client)
     : where_("agent at " + escape(client.host) + (client.host.starts_with('/') ? "" : " port " + std::to_string(client.port))),
       secured_(open_stream(client)), in_(*secured_.stream), out_(*secured_.stream) {
-  greet(client);
+  begin(client.compress);
+}
+
+AgentSession::AgentSession(SecuredStream stream, std::string where, bool compress)
+    : where_(std::move(where)), secured_(std::move(stream)), in_(*secured_.stream), out_(*secured_.stream) {
+  begin(compress);
+}
+
+void AgentSession::begin(bool compress) {
+  greet(compress);
   heartbeat_.emplace(out_);
   receiver_ = std::thread([this] { receive_loop(); });
 }
@@ -64,10 +73,10 @@ AgentSession::~AgentSession() {
   receiver_.join();
 }
 
-void AgentSession::greet(const ClientSettings& client) {
+void AgentSession::greet(bool compress) {
   try {
     Hello ours;
-    ours.features = client.compress ? std::uint64_t{feature_zstd} : 0;
+    ours.features = compress ? std::uint64_t{feature_zstd} : 0;
     ours.software = std::string("syncropy-server ") + version;
     char host[256] = "";
     ::gethostname(host, sizeof host - 1);
@@ -138,14 +147,15 @@ void AgentSession::dispatch(Frame&& frame) {
       return changed_.notify_all();
     }
     case MessageType::entries: case MessageType::problem: case MessageType::listed: case MessageType::file: case MessageType::begin:
-    case MessageType::data: case MessageType::keep: case MessageType::restart: case MessageType::end: case MessageType::failed: {
+    case MessageType::data: case MessageType::keep: case MessageType::restart: case MessageType::end: case MessageType::failed:
+    case MessageType::ready: case MessageType::want: case MessageType::outcome: case MessageType::removed: case MessageType::finished: {
       // The handler may block on its workers; whoever sets or clears it waits for it to return.
       std::function<void(Frame&&)> handler;
       {
         const std::lock_guard lock(mutex_);
         handler = handler_;
       }
-      if (!handler) throw Error(ExitStatus::protocol, "it sent files that nobody asked for", "check that it is a Syncropy of a fitting version");
+      if (!handler) throw Error(ExitStatus::protocol, "it sent answers that nobody asked for", "check that it is a Syncropy of a fitting version");
       return handler(std::move(frame));
     }
     default: throw Error(ExitStatus::protocol, "it sent a message that only a server sends", "check that it is a Syncropy of a fitting version");

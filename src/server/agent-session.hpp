@@ -20,6 +20,8 @@ class AgentSession {
  public:
   // Connects, authenticates both sides and greets. Errors name the client's address and say what to do.
   explicit AgentSession(const ClientSettings& client);
+  // Over a stream that is there already; `where` names it in errors.
+  AgentSession(SecuredStream stream, std::string where, bool compress);
   // Says bye if all was in order, cuts the connection otherwise.
   ~AgentSession();
   AgentSession(const AgentSession&) = delete;
@@ -34,7 +36,7 @@ class AgentSession {
   [[nodiscard]] CommandResult run_command(CommandKind kind, const std::string& command, unsigned timeout_seconds, bool run_succeeded,
                                           const std::function<void(std::string_view)>& output);
 
-  // From now on every frame of a listing or a fetch goes to `handler`, called by the receiving thread; a throw of it fails the
+  // From now on every frame of a listing, a fetch or a restore goes to `handler`, called by the receiving thread; a throw of it fails the
   // session. `failed` is called once when the session fails (after which failure() is set), from the receiving thread too.
   void receive(std::function<void(Frame&&)> handler, std::function<void()> failed);
   // Frames of listings and fetches are an offence from here on. A call of the handler may still be under way: what it uses must be
@@ -50,6 +52,9 @@ class AgentSession {
   }
   void send_credit(std::uint64_t messages);
   void send_payload(MessageType type, std::string_view payload);
+  // Without handing it on at once: more follows, or flush().
+  void queue(MessageType type, std::string_view head, std::string_view body = {}) { out_.send(type, head, body); }
+  void flush() { out_.flush(); }
 
   // Rethrows what failed the session, if anything did.
   void check();
@@ -62,7 +67,8 @@ class AgentSession {
   [[nodiscard]] const std::string& where() const { return where_; }
 
  private:
-  void greet(const ClientSettings& client);
+  void begin(bool compress);
+  void greet(bool compress);
   void receive_loop();
   void dispatch(Frame&& frame);
   void fail(const Error& error);

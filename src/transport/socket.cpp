@@ -199,25 +199,27 @@ std::vector<Fd> listen_on(const std::string& address, std::uint16_t port) {
 }
 
 Socket accept_from(int listener) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  Socket socket;
-  socket.fd = Fd(::accept4(listener, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket.fd) {
+  Fd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd) {
     // Anything else is the connection's own failure (accept(2), "Error handling").
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM || errno == EBADF || errno == EINVAL || errno == ENOTSOCK)
       throw_errno(ExitStatus::unavailable, "accept", "a connection", "raise the limits of the agent's unit (LimitNOFILE=)");
-    return socket;
+    return {};
   }
+  return adopt_connection(std::move(fd));
+}
+
+Socket adopt_connection(Fd fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};  // gone already
   // The client's end of a unix socket has no name: ours has.
   if (address.ss_family == AF_UNIX) {
     size = sizeof address;
-    if (::getsockname(socket.fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) size = 0;
+    if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) size = 0;
   }
-  tune(socket.fd.get(), address.ss_family);
-  socket.peer = describe(address, size);
-  socket.local = is_loopback(address);
-  return socket;
+  tune(fd.get(), address.ss_family);
+  return {std::move(fd), describe(address, size), is_loopback(address)};
 }
 
 std::pair<Socket, Socket> socket_pair() {

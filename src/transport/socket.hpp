@@ -29,6 +29,9 @@ struct Socket {
 // SystemError(unavailable) when this machine cannot take it (out of descriptors).
 [[nodiscard]] Socket accept_from(int listener);
 
+// A connection that somebody else accepted.
+[[nodiscard]] Socket adopt_connection(Fd fd);
+
 // Two ends of one connection within this process (AF_UNIX): for tests.
 [[nodiscard]] std::pair<Socket, Socket> socket_pair();
 

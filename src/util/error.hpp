@@ -12,9 +12,10 @@ enum class ExitStatus : int {
   success = 0,
   several = 1,       // clients failed, each for a reason of its own
   usage = 2,         // the command line
-  partial = 3,       // published, but the agent could not read some files
+  partial = 3,       // published, but the agent could not read some files; restored, but not all of it
   not_recorded = 4,  // published, but the catalog could not be written; the next run records it
   command = 5,       // the pre-command or the post-command failed
+  conflict = 6,      // a restore found something else in the place of an entry, and touched nothing
   data = 65,         // a manifest, a stored file or the catalog holds what it must not
   no_input = 66,     // a file, path or dataset that was named does not exist
   unavailable = 69,  // nobody answers: agent not listening, database server away

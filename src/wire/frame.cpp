@@ -22,7 +22,9 @@ bool is_known(std::uint8_t type) {
     case MessageType::hello: case MessageType::error: case MessageType::bye: case MessageType::alive: case MessageType::run: case MessageType::output:
     case MessageType::ran: case MessageType::list: case MessageType::entries: case MessageType::problem: case MessageType::listed:
     case MessageType::credit: case MessageType::fetch: case MessageType::file: case MessageType::begin: case MessageType::data:
-    case MessageType::keep: case MessageType::restart: case MessageType::end: case MessageType::failed:
+    case MessageType::keep: case MessageType::restart: case MessageType::end: case MessageType::failed: case MessageType::restore: case MessageType::ready:
+    case MessageType::place: case MessageType::want: case MessageType::content: case MessageType::content_end: case MessageType::outcome:
+    case MessageType::removed: case MessageType::finish: case MessageType::finished:
       return true;
   }
   return false;

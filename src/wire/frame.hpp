@@ -34,6 +34,16 @@ enum class MessageType : std::uint8_t {
   restart = 0x35,
   end = 0x36,
   failed = 0x37,
+  restore = 0x40,
+  ready = 0x41,
+  place = 0x42,
+  want = 0x43,
+  content = 0x44,
+  content_end = 0x45,
+  outcome = 0x46,
+  removed = 0x47,
+  finish = 0x48,
+  finished = 0x49,
 };
 
 namespace limits {

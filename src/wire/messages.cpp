@@ -34,7 +34,7 @@ std::optional<Digest> get_digest(ByteReader& in) {
 
 bool is_exit_status(std::uint64_t value) {
   switch (static_cast<ExitStatus>(value)) {
-    case ExitStatus::several: case ExitStatus::usage: case ExitStatus::partial: case ExitStatus::not_recorded: case ExitStatus::command:
+    case ExitStatus::conflict: case ExitStatus::several: case ExitStatus::usage: case ExitStatus::partial: case ExitStatus::not_recorded: case ExitStatus::command:
     case ExitStatus::data: case ExitStatus::no_input: case ExitStatus::unavailable: case ExitStatus::internal: case ExitStatus::repository:
     case ExitStatus::io: case ExitStatus::busy: case ExitStatus::protocol: case ExitStatus::refused: case ExitStatus::config:
       return true;

@@ -107,10 +107,10 @@ TEST(ListenSockets, TakesAListeningSocket) {
   ASSERT_EQ(::listen(socket.get(), 1), 0);
   EXPECT_EQ(activated(socket,
                       [] {
-                        const std::vector<Fd> sockets = take_listen_sockets();
+                        const std::vector<Fd> sockets = take_sockets().listeners;
                         if (sockets.size() != 1 || sockets[0].get() != 3) return 1;
                         if ((::fcntl(3, F_GETFL) & O_NONBLOCK) == 0 || (::fcntl(3, F_GETFD) & FD_CLOEXEC) == 0) return 2;
-                        return take_listen_sockets().empty() ? 0 : 3;
+                        return take_sockets().listeners.empty() ? 0 : 3;
                       }),
             0);
 }
@@ -123,7 +123,7 @@ TEST(ListenSockets, RefusesWhatIsNone) {
     EXPECT_EQ(activated(*fd,
                         [] {
                           try {
-                            return take_listen_sockets().empty() ? 1 : 2;
+                            return take_sockets().listeners.empty() ? 1 : 2;
                           } catch (const Error& error) {
                             return error.status() == ExitStatus::usage ? 0 : 3;
                           }
@@ -131,7 +131,7 @@ TEST(ListenSockets, RefusesWhatIsNone) {
               0);
 }
 
-TEST(ListenSockets, NoneWithoutActivation) { EXPECT_TRUE(take_listen_sockets().empty()); }
+TEST(ListenSockets, NoneWithoutActivation) { EXPECT_TRUE(take_sockets().listeners.empty()); }
 
 }  // namespace
 }  // namespace syncropy
