@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include "agent/agent.hpp"
+#include "agent/session.hpp"
 #include "cli/exit.hpp"
 #include "config/policy.hpp"
 #include "config/settings.hpp"
+#include "restore/session.hpp"
 #include "sd/journal.hpp"
 #include "sd/service.hpp"
 #include "util/version.hpp"
@@ -24,7 +26,7 @@ int serve_requests(int argc, char** argv) {
   unsigned short port = 0;
   std::string address, policy_file, pem;
   AgentPolicy line;
-  bool ssl = false;
+  bool ssl = false, restore = false;
   app.set_version_flag("--version", std::string("syncropy-agent ") + version);
   auto* port_option = app.add_option("-p,--port", port, "listen on this TCP port")->type_name("PORT")->check(CLI::Range(1, 65535));
   app.add_option("-l,--listen", address, "listen on this address only, or on a unix socket's absolute path")->type_name("ADDRESS");
@@ -34,6 +36,7 @@ int serve_requests(int argc, char** argv) {
   app.add_option("--sslpem", pem, "certificate and key in one file, PEM")->type_name("FILE");
   app.add_option("--sslpass", line.ssl_password, "password of an encrypted key (better: in the policy, as credential:NAME)")->type_name("PASSWORD");
   app.add_option("--policy", policy_file, "policy file (default: " + default_policy + " where it exists)")->type_name("FILE");
+  app.add_flag("--restore", restore, "be a restore worker instead: write what a server sends, where the policy says 'restore: accept'");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -41,8 +44,10 @@ int serve_requests(int argc, char** argv) {
   }
   open_log("syncropy-agent", Priority::info);
 
-  std::vector<Fd> listeners = take_listen_sockets();
+  PassedSockets passed = take_sockets();
+  std::vector<Fd> listeners = std::move(passed.listeners);
   AgentSetup setup;
+  setup.connection = std::move(passed.connection);
   const bool named_tls = ssl || !pem.empty() || !line.ssl_certificate.empty() || !line.ssl_key.empty();
   if (!policy_file.empty() || (!named_tls && ::access(default_policy.c_str(), F_OK) == 0)) {
     setup.policy = load_agent_policy(policy_file.empty() ? default_policy : policy_file);
@@ -59,9 +64,16 @@ int serve_requests(int argc, char** argv) {
     if (setup.policy.ssl_certificate.empty()) throw Error(ExitStatus::usage, "TLS is asked for without a certificate", "add --sslcert FILE and --sslkey FILE, or --sslpem FILE");
     if (setup.policy.ssl_ca.empty() && setup.policy.pins.empty()) setup.policy.pins = {setup.policy.ssl_certificate};
   }
+  if (restore && !setup.policy.restore)
+    throw Error(ExitStatus::refused, (setup.policy.file.empty() ? "the default policy" : "the policy " + setup.policy.file) + " accepts no restores",
+                "write 'restore: accept' into it, and 'restore_to' with the folders that may be written");
+  setup.serve_connection = serve_session;
+  if (restore) setup.serve_connection = [](SecuredStream& secured, const AgentPolicy& policy, const Fd& root) { serve_restore(*secured.stream, {policy.restore_to, policy.deny}, root); };
   if (!setup.policy.ssl_certificate.empty())
     setup.tls.emplace(TlsFiles{setup.policy.ssl_certificate, setup.policy.ssl_key, setup.policy.ssl_password, setup.policy.ssl_ca, setup.policy.pins});
-  if (listeners.empty()) {
+  if (setup.connection) {
+    // Accept=yes: the service manager listens.
+  } else if (listeners.empty()) {
     if (port_option->count() == 0 && address.empty()) throw Error(ExitStatus::usage, "there is nothing to listen on", "start syncropy-agent.socket, or add -p PORT");
     if (port_option->count() == 0 && !address.starts_with('/')) throw Error(ExitStatus::usage, "no port is named", "add -p PORT");
     // Plain connections of other machines are refused anyway: then the port need not be open to them.

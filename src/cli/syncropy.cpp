@@ -27,6 +27,25 @@ int operate(int argc, char** argv) {
   ls->add_option("DATASET", what, "CLIENT, CLIENT/TIER, CLIENT/TIER/NAME or CLIENT@TIME")->required();
   ls->add_option("PATH", path, "a path on the client; a folder is listed with what is in it");
   ls->add_flag("-R,--recursive", recursive, "with everything below");
+  auto* restore = app.add_subcommand("restore", "give a dataset, or some of its paths, back to a client or a folder");
+  RestoreArguments back;
+  std::vector<std::string> words;
+  restore->add_option("DATASET PATH", words, "CLIENT[/TIER[/NAME]] or CLIENT@TIME, then paths on the client (none: everything); with --from, paths alone");
+  restore->add_option("--from", back.from, "a dataset's folder, wherever it lies, instead of DATASET")->type_name("FOLDER");
+  restore->add_option("--to", back.to, "the client to restore to (default: the one it came from)")->type_name("CLIENT");
+  restore->add_option("--target", back.target, "a folder of that client that stands for the root (default: /, the original place)")->type_name("FOLDER");
+  restore->add_option("--local", back.local, "a folder of this machine that stands for the root, made where it is missing")->type_name("FOLDER");
+  restore->add_option("--existing", back.existing, "where something else is there: fail, before anything is touched (default), skip, replace, newer")
+      ->type_name("RULE")->check(CLI::IsMember({"fail", "skip", "replace", "newer"}));
+  restore->add_flag("--delete", back.remove_others, "remove what is not in the dataset from the folders that are restored");
+  restore->add_flag("-n,--dry-run", back.dry_run, "compare, say what would be done, touch nothing");
+  restore->add_option("--include", back.includes, "restore only what matches, or lies in what matches; may be repeated")->type_name("PATTERN")->expected(1)->take_all();
+  restore->add_option("--exclude", back.excludes, "leave out what matches, with all in it; may be repeated")->type_name("PATTERN")->expected(1)->take_all();
+  restore->add_option("--map-owner", back.map_owner, "give what belonged to OLD to NEW, names or numbers; may be repeated")->type_name("OLD:NEW")->expected(1)->take_all();
+  restore->add_option("--map-group", back.map_group, "the same for groups")->type_name("OLD:NEW")->expected(1)->take_all();
+  restore->add_flag("--numeric", back.numeric, "owners by number, whatever the numbers are called there");
+  restore->add_flag("--json", back.json, "one JSON object an entry, and one for the summary");
+  restore->add_flag("-v,--verbose", back.verbose, "say what became of each entry");
   auto* check_config = app.add_subcommand("check-config", "check a configuration and say what it means");
   check_config->add_option("FILE", check, "a file, or a NAME");
   auto* sql = app.add_subcommand("sql", "ask the catalog: views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS");
@@ -40,6 +59,13 @@ int operate(int argc, char** argv) {
   if (*init) return static_cast<int>(verb_init(config));
   if (*list) return static_cast<int>(verb_list(config, what, json));
   if (*ls) return static_cast<int>(verb_ls(config, what, path, recursive));
+  if (*restore) {
+    const std::size_t first_path = back.from.empty() ? 1 : 0;
+    if (words.size() < first_path) throw Error(ExitStatus::usage, "no dataset is named", "write 'syncropy restore DATASET', or --from FOLDER; 'syncropy list' shows the datasets");
+    if (first_path == 1) back.dataset = words.front();
+    back.paths.assign(words.begin() + static_cast<std::ptrdiff_t>(first_path), words.end());
+    return static_cast<int>(verb_restore(config, back));
+  }
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
   if (*sql) return static_cast<int>(verb_sql(config, query));
   return static_cast<int>(ExitStatus::usage);

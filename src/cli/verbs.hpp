@@ -2,6 +2,7 @@
 // The verbs of syncropy(1), one file each. A verb prints; what it prints is decided below it.
 
 #include <string>
+#include <vector>
 
 #include "util/error.hpp"
 
@@ -11,6 +12,16 @@ namespace syncropy {
 ExitStatus verb_init(const std::string& config);
 ExitStatus verb_list(const std::string& config, const std::string& what, bool json);
 ExitStatus verb_ls(const std::string& config, const std::string& dataset, const std::string& path, bool recursive);
+struct RestoreArguments {
+  std::string dataset;              // empty with `from`
+  std::vector<std::string> paths;
+  std::string from;                 // a dataset's folder: neither configuration nor catalog is needed to read it
+  std::string to, target, local;
+  std::string existing = "fail";
+  std::vector<std::string> includes, excludes, map_owner, map_group;
+  bool dry_run = false, remove_others = false, numeric = false, json = false, verbose = false;
+};
+ExitStatus verb_restore(const std::string& config, const RestoreArguments& arguments);
 ExitStatus verb_check_config(const std::string& config);
 ExitStatus verb_sql(const std::string& config, const std::string& query);
 

@@ -154,7 +154,7 @@ class Lab:
 class Agent(Program):
     """`where` is what a client's section says to reach it."""
 
-    def __init__(self, world, policy, tls, caps, listener, arguments=()):
+    def __init__(self, world, policy, tls, user, listener, arguments=()):
         self.world, self.policy_settings = world, policy
         number = world.counted()
         self.policy = world.folder / f"agent{number}.yaml"
@@ -167,8 +167,8 @@ class Agent(Program):
             self.where |= {"sslca": str(pki.ca.certificate), "sslcert": str(pki.server.certificate), "sslkey": str(pki.server.key)}
         else:
             self.where |= {"ssl": False}
-        command = [sys.executable, "-S", "-E", "-c", LAUNCHER, listener.fileno(), *(AS_AGENT if caps else AS_AGENT_WITHOUT),
-                   world.lab.program("syncropy-agent"), "--policy", self.policy, *arguments]
+        command = [sys.executable, "-S", "-E", "-c", LAUNCHER, listener.fileno(), *user, world.lab.program("syncropy-agent"),
+                   "--policy", self.policy, *arguments]
         super().__init__(command, world.folder / f"agent{number}.log", world.environment, world.folder, pass_fds=(listener.fileno(),))
 
 
@@ -234,7 +234,16 @@ class World:
         if tls:
             settings |= {"sslcert": str(pki.agent.certificate), "sslkey": str(pki.agent.key), "sslca": str(pki.ca.certificate), "servers": ["backup.test"]}
         settings |= policy or {}
-        return self.keep(Agent(self, settings, tls, caps, listener or self.listener(unix)))
+        return self.keep(Agent(self, settings, tls, AS_AGENT if caps else AS_AGENT_WITHOUT, listener or self.listener(unix)))
+
+    def restore_worker(self, policy=None, user=()):
+        """As root unless told, on a socket of its own. Its place is what a client's section says of it."""
+        pki = self.lab.pki
+        settings = {"idle_exit": 0, "sslcert": str(pki.agent.certificate), "sslkey": str(pki.agent.key), "sslca": str(pki.ca.certificate),
+                    "servers": ["backup.test"], "restore": "accept", **(policy or {})}
+        worker = self.keep(Agent(self, settings, True, user, self.listener(), ("--restore",)))
+        worker.place = {"restore_host": "127.0.0.1", "restore_port": worker.where["port"]}
+        return worker
 
     def plain_agent(self, **options):
         """Over a unix socket, for the tests that look into the protocol."""
