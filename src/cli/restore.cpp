@@ -119,8 +119,12 @@ class RestoreReport {
       Lack& lack = lacks_[{outcome.result == RestoreResult::failed, shortfall.what, reason(shortfall)}];
       if (lack.count++ == 0) lack.first = path;
     }
-    if (outcome.result == RestoreResult::conflict && ++conflicts_ > listed_conflicts && !prints) return;
     if (arguments_.json) return print_json(path, type, outcome);
+    // What lies below a folder that could not be entered is its fault.
+    const bool stopped = outcome.result == RestoreResult::conflict || outcome.result == RestoreResult::failed;
+    if (stopped && !prints && !stopped_at_.empty() && path.starts_with(stopped_at_)) return;
+    if (stopped && type == FileType::folder) stopped_at_ = path + "/";
+    if (outcome.result == RestoreResult::conflict && ++conflicts_ > listed_conflicts && !prints) return;
     const bool matters = outcome.result == RestoreResult::conflict || (outcome.result == RestoreResult::failed && failed_++ < listed_failures);
     if (!prints && !matters) return;
     show_progress("");
@@ -187,6 +191,7 @@ class RestoreReport {
   const RestoreArguments& arguments_;
   std::map<std::tuple<bool, std::string, std::string>, Lack> lacks_;
   std::size_t conflicts_ = 0, failed_ = 0;
+  std::string stopped_at_;  // a folder that could not be entered, with a slash behind it
 };
 
 // The live line.

@@ -39,10 +39,10 @@ int operate(int argc, char** argv) {
       ->type_name("RULE")->check(CLI::IsMember({"fail", "skip", "replace", "newer"}));
   restore->add_flag("--delete", back.remove_others, "remove what is not in the dataset from the folders that are restored");
   restore->add_flag("-n,--dry-run", back.dry_run, "compare, say what would be done, touch nothing");
-  restore->add_option("--include", back.includes, "restore only what matches, or lies in what matches; may be repeated")->type_name("PATTERN")->expected(1)->take_all();
-  restore->add_option("--exclude", back.excludes, "leave out what matches, with all in it; may be repeated")->type_name("PATTERN")->expected(1)->take_all();
-  restore->add_option("--map-owner", back.map_owner, "give what belonged to OLD to NEW, names or numbers; may be repeated")->type_name("OLD:NEW")->expected(1)->take_all();
-  restore->add_option("--map-group", back.map_group, "the same for groups")->type_name("OLD:NEW")->expected(1)->take_all();
+  restore->add_option("--include", back.includes, "restore only what matches, or lies in what matches; may be repeated")->type_name("PATTERN")->allow_extra_args(false);
+  restore->add_option("--exclude", back.excludes, "leave out what matches, with all in it; may be repeated")->type_name("PATTERN")->allow_extra_args(false);
+  restore->add_option("--map-owner", back.map_owner, "give what belonged to OLD to NEW, names or numbers; may be repeated")->type_name("OLD:NEW")->allow_extra_args(false);
+  restore->add_option("--map-group", back.map_group, "the same for groups")->type_name("OLD:NEW")->allow_extra_args(false);
   restore->add_flag("--numeric", back.numeric, "owners by number, whatever the numbers are called there");
   restore->add_flag("--json", back.json, "one JSON object an entry, and one for the summary");
   restore->add_flag("-v,--verbose", back.verbose, "say what became of each entry");

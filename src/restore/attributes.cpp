@@ -248,9 +248,10 @@ AttributeChanges changes_to(const Attributes& wanted, const Stat& stat, const De
   changes.owner = wanted.uid != stat.uid;
   changes.group = wanted.gid != stat.gid;
   changes.mode = stat.type != FileType::symlink && entry.stat.mode != stat.mode;
+  changes.time = entry.stat.mtime != stat.mtime;
+  if ((entry.flags & unread) != 0) return changes;  // what else it had is not known
   changes.access_acl = !is_same_acl(wanted.access_acl, details.access_acl);
   changes.default_acl = !is_same_acl(wanted.default_acl, details.default_acl);
-  changes.time = entry.stat.mtime != stat.mtime;
   // Both are sorted by name.
   auto found = details.xattrs.begin();
   const auto pass_over = [&](const Xattr& extra) {

@@ -73,8 +73,14 @@ class RestoreSession {
       }
     } catch (const Error& error) {
       if (error.status() == ExitStatus::protocol) throw;
-      end_session(in_, out_, error);
+      end_session(in_, out_, told(error));
     }
+  }
+
+  // What ends a restore is nearly always the disk, and a restore is not a backup.
+  static Error told(const Error& error) {
+    if (error.status() != ExitStatus::io) return error;
+    return Error(error.status(), error.what(), "free space or mend the disk, then run the same restore again: it does the rest");
   }
 
   void begin(RestoreRules rules) {
@@ -152,7 +158,7 @@ class RestoreSession {
       std::rethrow_exception(failure);
     } catch (const Error& error) {
       try {
-        send_error(out_, error);  // the server ends the connection when it has read this
+        send_error(out_, told(error));  // the server ends the connection when it has read this
         return;
       } catch (const Error&) {
       }
