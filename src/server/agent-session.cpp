@@ -13,6 +13,8 @@ namespace {
 
 constexpr unsigned connect_seconds = 30;
 constexpr std::chrono::seconds farewell{5};
+// How long after its time-out a command's end may be told: the agent ends it within five seconds, and a busy machine takes its time.
+constexpr std::chrono::seconds command_grace{15};
 
 SecuredStream open_stream(const ClientSettings& client) {
   std::optional<TlsCredentials> credentials;
@@ -53,6 +55,7 @@ AgentSession::~AgentSession() {
     const std::lock_guard lock(mutex_);
     in_order = failure_ == nullptr;
     saying_bye_ = true;
+    on_output_ = nullptr;
   }
   try {
     if (in_order) {
@@ -164,6 +167,14 @@ void AgentSession::dispatch(Frame&& frame) {
 
 AgentSession::CommandResult AgentSession::run_command(CommandKind kind, const std::string& command, unsigned timeout_seconds, bool run_succeeded,
                                                       const std::function<void(std::string_view)>& output) {
+  // What the receiving thread calls lives on this stack: however this call ends, it is taken back first, under the lock it is called under.
+  struct Listening {
+    AgentSession& session;
+    ~Listening() {
+      const std::lock_guard lock(session.mutex_);
+      session.on_output_ = nullptr;
+    }
+  };
   std::string line;
   std::size_t total = 0;
   auto print = [&](std::string_view bytes) {
@@ -174,15 +185,20 @@ AgentSession::CommandResult AgentSession::run_command(CommandKind kind, const st
       else line += c;
     }
   };
+  const Listening listening{*this};
   {
     const std::lock_guard lock(mutex_);
     on_output_ = print;
     ran_.reset();
   }
   send(MessageType::run, Run{kind, command, timeout_seconds, run_succeeded});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(timeout_seconds) + command_grace;
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return ran_ || failure_; });
-  on_output_ = nullptr;
+  if (!changed_.wait_until(lock, deadline, [this] { return ran_ || failure_; })) {
+    failure_ = std::make_exception_ptr(about(where_, Error(ExitStatus::protocol, "it did not tell how a command ended that it had " + std::to_string(timeout_seconds) + " seconds for",
+                                                           "look into its journal, then run again")));
+    secured_.stream->abort();
+  }
   if (!ran_) std::rethrow_exception(failure_);
   if (!line.empty()) output(line);
   switch (ran_->end) {
