@@ -40,7 +40,7 @@ TEST_F(RemovalTest, DeepTreesNeedFewDescriptors) {
   tree.folder("deep");
   in_child([&] {
     Fd at(::openat(tree.root(), "deep", O_RDONLY | O_DIRECTORY));
-    for (int i = 0; i < 3'000; ++i) {
+    for (int i = 0; i < 1'500; ++i) {
       ASSERT_EQ(::mkdirat(at.get(), "folder-with-a-name", 0700), 0);
       Fd file(::openat(at.get(), "zfile", O_WRONLY | O_CREAT, 0600));
       ASSERT_TRUE(file);
