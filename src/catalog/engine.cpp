@@ -47,11 +47,22 @@ void replace_file(int folder, const std::string& name, std::string_view content)
   if (::renameat(folder, fresh.c_str(), folder, name.c_str()) != 0) throw_errno(ExitStatus::repository, "replace", name);
 }
 
-// The engine looks for its character sets in ROOT/intl whatever it was built with; without them it works, and complains in its log.
+// The engine looks for its character sets in ROOT/intl whatever it was built with; without them it works, and complains in its log. It runs
+// code that it finds there: only the link to the installed ones may stand in that place, whoever owns the folder.
 void link_character_sets(int folder) {
-  const char* installed = Firebird::fb_get_master_interface()->getConfigManager()->getDirectory(Firebird::IConfigManager::DIR_INTL);
-  if (::symlinkat(installed, folder, "intl") == 0 || errno == EEXIST) return;
-  throw_errno(ExitStatus::repository, "make the symbolic link", "intl");
+  const std::string installed = Firebird::fb_get_master_interface()->getConfigManager()->getDirectory(Firebird::IConfigManager::DIR_INTL);
+  std::string target(installed.size() + 1, '\0');
+  const ssize_t length = ::readlinkat(folder, "intl", target.data(), target.size());
+  if (length >= 0 && std::string_view(target.data(), static_cast<std::size_t>(length)) == installed) return;
+  const bool is_there = length >= 0 || errno != ENOENT;
+  if (length < 0 && is_there && errno != EINVAL) throw_errno(ExitStatus::repository, "read the symbolic link", "intl");
+  // Of a link or a file the name goes; a folder is nobody's but a person's to remove.
+  if (is_there && ::unlinkat(folder, "intl", 0) != 0 && errno != ENOENT)
+    throw_errno(ExitStatus::repository, "replace", "intl in the folder of the embedded Firebird engine", "look who has put it there, and remove it");
+  if (::symlinkat(installed.c_str(), folder, "intl") == 0) return;
+  // Another process of ours may have been faster.
+  const ssize_t now = errno == EEXIST ? ::readlinkat(folder, "intl", target.data(), target.size()) : -1;
+  if (now < 0 || std::string_view(target.data(), static_cast<std::size_t>(now)) != installed) throw_errno(ExitStatus::repository, "make the symbolic link", "intl");
 }
 
 void prepare(const std::string& folder) {

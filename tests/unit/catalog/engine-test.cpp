@@ -137,6 +137,23 @@ TEST_P(EngineTest, killed_recorder_leaves_the_catalog_usable) {
   EXPECT_EQ(paths_of(catalog, "other", 1), "/a");
 }
 
+// The engine runs what it finds in intl/: nobody may put anything else there, not even the folder's owner.
+TEST_P(EngineTest, character_sets_are_the_installed_ones_or_none) {
+  const std::string engine = run_folder() + "/planted", database = engine + ".fdb", intl = engine + "/intl";
+  ASSERT_EQ(Process({"--record", engine, database, "web1", "1"}).wait(), 0);
+  const std::filesystem::path installed = std::filesystem::read_symlink(intl);
+  ASSERT_TRUE(installed.is_absolute() && !installed.string().starts_with(engine)) << installed;
+  std::filesystem::remove(intl);
+  std::filesystem::create_symlink(run_folder(), intl);
+  EXPECT_EQ(Process({"--record", engine, database, "web2", "1"}).wait(), 0);
+  EXPECT_EQ(std::filesystem::read_symlink(intl), installed);
+  std::filesystem::remove(intl);
+  std::filesystem::create_directory(intl);
+  EXPECT_EQ(Process({"--record", engine, database, "web3", "1"}).wait(), static_cast<int>(ExitStatus::repository));
+  EXPECT_TRUE(std::filesystem::is_directory(intl)) << "what a person put there is not removed";
+  std::filesystem::remove(intl);
+}
+
 // `sudo syncropy list` must not leave behind what the backup server's user cannot open. As an ordinary user all three are the same.
 TEST_P(EngineTest, root_takes_nothing_from_the_owner) {
   const uid_t owner = ::geteuid() == 0 ? 65'534 : ::geteuid();
