@@ -6,6 +6,7 @@
 #include <set>
 
 #include "catalog/catalog.hpp"
+#include "cli/owner.hpp"
 #include "cli/verbs.hpp"
 #include "config/settings.hpp"
 #include "repository/repository.hpp"
@@ -58,6 +59,7 @@ void print_json(const DatasetInfo& info, std::string_view recorded) {
 ExitStatus verb_list(const std::string& config, const std::string& what, bool json) {
   const ServerSettings settings = load_server_settings(configuration_file(config));
   const Filter filter = parse_filter(what);
+  become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   const std::vector<std::string> clients = filter.client.empty() ? repository.clients() : std::vector{filter.client};
   const auto recorded = recorded_datasets(settings, repository);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "catalog/catalog.hpp"
+#include "cli/owner.hpp"
 #include "cli/verbs.hpp"
 #include "config/settings.hpp"
 #include "repository/repository.hpp"
@@ -19,6 +20,7 @@ constexpr std::size_t most_rows = 100'000;
 
 ExitStatus verb_sql(const std::string& config, const std::string& query) {
   const ServerSettings settings = load_server_settings(configuration_file(config));
+  become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   Catalog catalog = Catalog::open_existing(catalog_location(settings.database, repository));
   const Catalog::Table table = catalog.query(query, most_rows);

@@ -1,6 +1,7 @@
 """The server trusts no agent, and the agent no server: whatever breaks the protocol ends in one line, and nothing of it is published."""
 
 import hashlib
+import json
 import os
 import socket
 import struct
@@ -345,6 +346,31 @@ def test_an_agent_that_hangs_up_in_order(served):
 
     for where in ("greeting", "listing"):
         attack(served, Leaves(where))
+
+
+def test_root_looks_into_a_repository_as_its_owner(lab):
+    """What the owner can plant there gets the owner's privileges and no others."""
+    with harness.World(lab) as world:
+        trees.small(world.source)
+        world.client("a", world.agent().where)
+        world.init().run()
+        engine, catalog = world.repository / ".syncropy/firebird", world.repository / ".syncropy/catalog.fdb"
+        target = os.readlink(engine / "intl")
+        (engine / "intl").unlink()
+        (engine / "intl").symlink_to(world.store)
+        row, = (json.loads(line) for line in world.syncropy("list", "--json", user=()).out.splitlines())
+        assert row["recorded"] is True and os.readlink(engine / "intl") == target
+        assert world.syncropy("sql", "SELECT COUNT(*) FROM files", user=()).lines == []
+        assert all(path.stat(follow_symlinks=False).st_uid == harness.SERVER for path in engine.iterdir())
+        (engine / "intl").unlink()
+        (engine / "intl").mkdir()
+        assert_one_line(world.execute("syncropy", "-c", world.configuration, "sql", "SELECT COUNT(*) FROM files", user=()), 73, "intl", program="syncropy")
+        (engine / "intl").rmdir()
+        # Root could read this; its owner cannot any more.
+        os.chown(catalog, 0, 0)
+        catalog.chmod(0o600)
+        row, = (json.loads(line) for line in world.syncropy("list", "--json", user=()).out.splitlines())
+        assert row["recorded"] is None
 
 
 # --- the agent
