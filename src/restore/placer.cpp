@@ -292,10 +292,10 @@ AttributeChanges Placer::changes_to_new(const Attributes& wanted, int fd, bool m
 }
 
 int Placer::clear_name(int folder, const std::string& name, std::string_view path) {
+  forget(path);
   if (::unlinkat(folder, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
   if (errno != ENOTEMPTY && errno != EEXIST) return errno;
   if (!rules_.remove_others) return ENOTEMPTY;
-  forget(path);
   return remove_within(folder, name);
 }
 
