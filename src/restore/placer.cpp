@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <cstdio>
 
 #include "model/limits.hpp"
@@ -569,6 +570,12 @@ std::vector<std::string> Placer::others_in(std::string_view path, const std::vec
   std::vector<std::string_view> kept(keeps.begin(), keeps.end());
   std::sort(kept.begin(), kept.end());
   std::erase_if(names, [&](const std::string& name) { return std::binary_search(kept.begin(), kept.end(), name); });
+  // What is kept may just be being written aside.
+  if (std::any_of(names.begin(), names.end(), [](const std::string& name) { return is_temporary(name); })) {
+    std::set<std::string> temporaries;
+    for (const std::string& name : keeps) temporaries.insert(temporary_for(name));
+    std::erase_if(names, [&](const std::string& name) { return temporaries.contains(name); });
+  }
   return names;
 }
 

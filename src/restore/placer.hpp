@@ -69,7 +69,7 @@ class Placer {
   // All attributes of a folder, its time last; deepest folders first. Outcome adjusted, or same where nothing had to be set.
   [[nodiscard]] RestoreOutcome finish_folder(const Entry& entry);
 
-  // Names in folder `path` that `keeps` does not hold, sorted. Leftovers of an interrupted restore are among them only when stale.
+  // Names in folder `path` that `keeps` does not hold, sorted; without what one of `keeps` may just be being written aside under.
   [[nodiscard]] std::vector<std::string> others_in(std::string_view path, const std::vector<std::string>& keeps);
   // Removes `path` with everything below, never following a link, never crossing a mount. True when nothing of it is left.
   [[nodiscard]] bool remove(std::string_view path, Shortfall& shortfall);

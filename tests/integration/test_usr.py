@@ -1,4 +1,4 @@
-"""A real machine's /usr: what most people back up first."""
+"""A real machine's /usr and /etc: what most people back up first, and want back."""
 
 import os
 import pathlib
@@ -11,6 +11,7 @@ import harness
 import pytest
 
 USR = "/usr"
+ETC = "/etc"
 
 
 @pytest.fixture
@@ -24,11 +25,11 @@ def roomy(world):
     shutil.rmtree(folder)
 
 
-def test_usr_comes_over_whole_and_then_costs_what_changed(roomy):
+def test_usr_comes_over_whole_then_costs_what_changed_and_comes_back(roomy):
     world = roomy
     addition = world.folder / "addition"
     addition.mkdir()
-    world.client("a", world.agent().where, path=[USR, str(addition)])
+    world.client("a", world.agent().where, path=[USR, ETC, str(addition)])
     world.init()
     world.run()
     first = world.newest()
@@ -40,7 +41,6 @@ def test_usr_comes_over_whole_and_then_costs_what_changed(roomy):
     compared = subprocess.run(["diff", "-r", "--no-dereference", USR, where], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     assert compared.returncode == 0, compared.stdout[:2000]
 
-
     shutil.copy("/usr/bin/env", addition / "one")
     world.run()
     second = world.newest()
@@ -50,3 +50,14 @@ def test_usr_comes_over_whole_and_then_costs_what_changed(roomy):
         inodes[dataset.name] = {os.path.relpath(os.path.join(folder, name), dataset.folder): os.lstat(os.path.join(folder, name)).st_ino
                                 for folder, _, names in os.walk(dataset.folder / "tree" / USR.lstrip("/")) for name in names}
     assert inodes[first.name] == inodes[second.name]
+    comes_back(world)
+
+
+def comes_back(world):
+    target = world.repository.parent / "restored"
+    done = world.syncropy("restore", "--local", target, "a", USR, ETC, user=())
+    assert "not given back" not in done.err
+    for folder in (USR, ETC):
+        command = ["rsync", "-naHAXc", "--delete", "--itemize-changes", f"{folder}/", f"{target}{folder}/"]
+        compared = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        assert (compared.returncode, compared.stdout) == (0, ""), compared.stdout[:2000]

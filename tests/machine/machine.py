@@ -23,9 +23,12 @@ BINDS = [f"--bind={SOURCE}"] if SOURCE.is_relative_to("/tmp") else []
 
 
 class Machine:
-    def __init__(self):
+    """`root`: boots this folder as it is, instead of a copy of the running system."""
+
+    def __init__(self, root=None):
+        self.given = root
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncropy-machine."))
-        self.root = self.folder / "layers" / "root"
+        self.root = root or self.folder / "layers" / "root"
         self.nspawn = self.leader = None
 
     def __enter__(self):
@@ -41,6 +44,8 @@ class Machine:
         self._end()
 
     def _mount(self):
+        if self.given:
+            return
         # The upper layer must not lie inside the lower one: a filesystem of its own.
         layers = self.folder / "layers"
         layers.mkdir()
@@ -118,7 +123,7 @@ class Machine:
                 self.nspawn.wait()
             self.log.close()
         layers = self.folder / "layers"
-        for mount in (self.root, layers):
+        for mount in () if self.given else (self.root, layers):
             for _ in range(50):
                 if subprocess.run(["umount", mount], stderr=subprocess.DEVNULL).returncode == 0 or not os.path.ismount(mount):
                     break
