@@ -46,6 +46,16 @@ int operate(int argc, char** argv) {
   restore->add_flag("--numeric", back.numeric, "owners by number, whatever the numbers are called there");
   restore->add_flag("--json", back.json, "one JSON object an entry, and one for the summary");
   restore->add_flag("-v,--verbose", back.verbose, "say what became of each entry");
+  auto* export_verb = app.add_subcommand("export", "write a dataset, or some of its paths, as a tar stream to standard output");
+  ExportArguments sent;
+  export_verb->add_option("DATASET PATH", words, "as of restore");
+  export_verb->add_option("--from", sent.from, "a dataset's folder, wherever it lies, instead of DATASET")->type_name("FOLDER");
+  export_verb->add_option("--include", sent.includes, "only what matches, or lies in what matches; may be repeated")->type_name("PATTERN")->allow_extra_args(false);
+  export_verb->add_option("--exclude", sent.excludes, "leave out what matches, with all in it; may be repeated")->type_name("PATTERN")->allow_extra_args(false);
+  export_verb->add_flag("--numeric", sent.numeric, "owners and those in ACLs by number alone");
+  auto* cat = app.add_subcommand("cat", "write a file of a dataset to standard output");
+  cat->add_option("DATASET PATH", words, "as of restore, but one path");
+  cat->add_option("--from", sent.from, "a dataset's folder, wherever it lies, instead of DATASET")->type_name("FOLDER");
   auto* check_config = app.add_subcommand("check-config", "check a configuration and say what it means");
   check_config->add_option("FILE", check, "a file, or a NAME");
   auto* sql = app.add_subcommand("sql", "ask the catalog: views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS");
@@ -65,6 +75,17 @@ int operate(int argc, char** argv) {
     if (first_path == 1) back.dataset = words.front();
     back.paths.assign(words.begin() + static_cast<std::ptrdiff_t>(first_path), words.end());
     return static_cast<int>(verb_restore(config, back));
+  }
+  if (*export_verb || *cat) {
+    if (sent.from.empty()) {
+      if (words.empty()) throw Error(ExitStatus::usage, "no dataset is named", "write 'syncropy export DATASET' or 'syncropy cat DATASET PATH', or --from FOLDER; 'syncropy list' shows the datasets");
+      sent.dataset = words.front();
+      words.erase(words.begin());
+    }
+    sent.paths = words;
+    if (*export_verb) return static_cast<int>(verb_export(config, sent));
+    if (words.size() != 1) throw Error(ExitStatus::usage, "cat takes one path, not " + std::to_string(words.size()), "'syncropy export' takes several");
+    return static_cast<int>(verb_cat(config, sent.dataset, words.front(), sent.from));
   }
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
   if (*sql) return static_cast<int>(verb_sql(config, query));

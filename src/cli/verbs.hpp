@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "server/dataset-source.hpp"
 #include "util/error.hpp"
 
 namespace syncropy {
@@ -22,10 +23,22 @@ struct RestoreArguments {
   bool dry_run = false, remove_others = false, numeric = false, json = false, verbose = false;
 };
 ExitStatus verb_restore(const std::string& config, const RestoreArguments& arguments);
+struct ExportArguments {
+  std::string dataset;              // empty with `from`
+  std::vector<std::string> paths;
+  std::string from;                 // as of RestoreArguments
+  std::vector<std::string> includes, excludes;
+  bool numeric = false;
+};
+ExitStatus verb_export(const std::string& config, const ExportArguments& arguments);
+ExitStatus verb_cat(const std::string& config, const std::string& dataset, const std::string& path, const std::string& from);
 ExitStatus verb_check_config(const std::string& config);
 ExitStatus verb_sql(const std::string& config, const std::string& query);
 
 // The configuration that `config` means. With none in or several in /etc/syncropy, an Error that names them.
 [[nodiscard]] std::string configuration_file(const std::string& config);
+
+// The dataset in the folder `from`, or with an empty `from` the one that `dataset` names in the configuration's repository.
+[[nodiscard]] DatasetSource open_source(const std::string& config, const std::string& dataset, const std::string& from);
 
 }  // namespace syncropy
