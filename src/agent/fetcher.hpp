@@ -1,6 +1,8 @@
 #pragma once
 // Answers fetch requests: reads content and attributes by descriptor and hands the answers to the wire.
 
+#include <functional>
+
 #include "agent/access.hpp"
 #include "scan/details.hpp"
 #include "util/folder.hpp"
@@ -12,8 +14,10 @@ namespace syncropy {
 // One per worker thread.
 class Fetcher {
  public:
-  // `root` is what entry paths are relative to.
-  Fetcher(const Fd& root, const ReadAccess& access, FrameWriter& out) : folders_(root.duplicate()), access_(access), out_(out) {}
+  // `root` is what entry paths are relative to. `between` is called every few MiB that are read or hashed: what it throws passes through
+  // answer(), and so ends a reading whose session is over.
+  Fetcher(const Fd& root, const ReadAccess& access, FrameWriter& out, std::function<void()> between = {})
+      : folders_(root.duplicate()), access_(access), out_(out), between_(std::move(between)) {}
   // Sends exactly one closing answer (file, end or failed) for the request. Throws only what ends the session.
   void answer(const FetchRequest& request);
 
@@ -27,6 +31,7 @@ class Fetcher {
   FolderCursor folders_;
   const ReadAccess& access_;
   FrameWriter& out_;
+  std::function<void()> between_;
   AccountNames names_;
   std::string buffer_;
 };

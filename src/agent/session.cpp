@@ -1,5 +1,6 @@
 #include "agent/session.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -244,7 +245,9 @@ class Session {
     while (workers_.size() < fetch_workers) {
       workers_.emplace_back([this] {
         try {
-          Fetcher fetcher(root_, access_, out_);
+          Fetcher fetcher(root_, access_, out_, [this] {
+            if (ended_) throw SessionEnded{};
+          });
           std::vector<FetchRequest> requests;
           while (fetches_.pop(requests)) {
             for (const FetchRequest& request : requests) {
@@ -254,6 +257,7 @@ class Session {
             }
             if (fetches_.empty()) out_.flush();
           }
+        } catch (const SessionEnded&) {
         } catch (...) {
           give_up(std::current_exception());
         }
@@ -272,6 +276,7 @@ class Session {
   }
 
   void end_threads() {
+    ended_ = true;
     if (lister_.joinable() || !workers_.empty()) {
       credit_.end();
       fetches_.end();
@@ -295,6 +300,7 @@ class Session {
   FetchQueue fetches_;
   std::thread lister_;
   std::vector<std::thread> workers_;
+  std::atomic<bool> ended_ = false;  // workers look at it every few MiB
   std::mutex error_mutex_;
   std::exception_ptr first_error_;
   Heartbeat heartbeat_{out_};

@@ -19,5 +19,6 @@ inline constexpr std::size_t xattr_value_bytes = 65'536;  // XATTR_SIZE_MAX
 inline constexpr std::size_t xattr_total_bytes = 524'288; // all values of one entry; fits one frame
 inline constexpr std::size_t extents = 16'384;          // data extents of one sparse file; more are merged
 inline constexpr std::uint64_t file_bytes = INT64_MAX;  // off_t
+inline constexpr std::uint64_t hole_bytes = UINT64_C(16) << 40;  // holes of one file together: `truncate -s 8E` costs nothing, hashing it would take centuries
 
 }  // namespace syncropy::limits

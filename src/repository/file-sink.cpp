@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "model/limits.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 
@@ -36,9 +37,12 @@ FileSink::FileSink(Fd file, Fd predecessor, std::string path) : file_(std::move(
 void FileSink::hole_until(std::uint64_t offset) {
   if (offset < at_) throw Error(ExitStatus::protocol, "the agent sent content of /" + escape(path_) + " out of order", "check that it is a Syncropy of a fitting version");
   if (offset == at_) return;
+  if (offset - at_ > limits::hole_bytes - holes_)
+    throw Error(ExitStatus::protocol, "the agent sent /" + escape(path_) + " with more than 16 TiB of holes", "exclude the file from the backup, or check that it is a Syncropy of a fitting version");
+  holes_ += offset - at_;
   if (cloned_ && ::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at_), static_cast<off_t>(offset - at_)) != 0)
     throw_errno(ExitStatus::io, "punch a hole into", path_);
-  hasher_.update_zeros(offset - at_);
+  hasher_.update_zeros(offset - at_, between_);
   at_ = offset;
 }
 
@@ -64,12 +68,13 @@ void FileSink::keep(std::uint64_t offset, std::uint64_t length) {
     at_ += bytes.size();
     if (!cloned_) written_ = at_;
     length -= bytes.size();
+    if (between_) between_();
   }
 }
 
 void FileSink::restart() {
   hasher_ = Hasher();
-  at_ = written_ = 0;
+  at_ = written_ = holes_ = 0;
   cloned_ = false;
   if (::ftruncate(file_.get(), 0) != 0) throw_errno(ExitStatus::io, "truncate", path_);
 }

@@ -2,6 +2,7 @@
 // One file on its way into a tree: content in ascending order, hashed as it is written.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -24,7 +25,13 @@ class FileSink {
   // filesystem has reflinks the file starts as its clone and only what changed is written. `path` names it in errors.
   FileSink(Fd file, Fd predecessor, std::string path);
 
-  // Content at `offset`, which is not below the end of what came before; a gap is a hole.
+  // `between` is called every few MiB of long work; what it throws ends that.
+  void call_between(std::function<void()> between) { between_ = std::move(between); }
+  // The end of what came so far.
+  [[nodiscard]] std::uint64_t position() const { return at_; }
+
+  // Content at `offset`, which is not below the end of what came before; a gap is a hole. Error(protocol) where the
+  // holes of the file exceed limits::hole_bytes together.
   void data(std::uint64_t offset, std::string_view bytes);
   // `length` bytes at `offset` are those of the predecessor at the same place.
   void keep(std::uint64_t offset, std::uint64_t length);
@@ -39,7 +46,9 @@ class FileSink {
   Fd file_, predecessor_;
   std::string path_;
   Hasher hasher_;
+  std::function<void()> between_;
   std::uint64_t at_ = 0;
+  std::uint64_t holes_ = 0;    // bytes
   std::uint64_t written_ = 0;  // the end of the last write: the file's size unless cloned
   bool cloned_ = false;
 };

@@ -47,7 +47,7 @@ struct Pipeline::Worker {
   std::thread thread;
 };
 
-Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, Progress& progress) : progress_(progress) {
+Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, std::uint64_t max_bytes, Progress& progress) : progress_(progress), max_bytes_(max_bytes) {
   for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree));
   for (auto& worker : workers_) worker->thread = std::thread([this, &worker = *worker] { work(worker); });
 }
@@ -68,6 +68,7 @@ void Pipeline::fail(std::exception_ptr error) {
   ++events_;
   planner_wakes_.notify_all();
   room_.notify_all();
+  for (auto& worker : workers_) worker->wakes.notify_all();
 }
 
 // --- receiving
@@ -139,13 +140,14 @@ void Pipeline::work(Worker& worker) {
       std::deque<Job> jobs;
       {
         std::unique_lock lock(mutex_);
-        worker.wakes.wait(lock, [&] { return ending_ || !worker.jobs.empty(); });
-        if (ending_) return;
+        worker.wakes.wait(lock, [&] { return ending_ || failure_ || !worker.jobs.empty(); });
+        if (ending_ || failure_) return;
         jobs.swap(worker.jobs);
         worker.bytes = 0;
         room_.notify_all();
       }
       for (; !jobs.empty(); jobs.pop_front()) {
+        check_on();
         Job& job = jobs.front();
         if (job.links != nullptr) link_batch(worker, *job.links);
         else if (job.leader) follow_leader(worker, *job.leader, job.follower);
@@ -196,19 +198,23 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
     case MessageType::begin:
       static_cast<void>(get_id(frame.payload));
       if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject("began a file that it should not");
-      worker.sinks.emplace(id, worker.builder.create_file(flight.item->entry.path, takes_known(flight)));
+      worker.sinks.emplace(id, worker.builder.create_file(flight.item->entry.path, takes_known(flight))).first->second.call_between([this] { check_on(); });
       return;
     case MessageType::data: {
       const Data data = get_data(frame.payload);
       progress_.received_bytes += data.bytes.size();
-      return begun().data(data.offset, data.bytes);
+      FileSink& file = begun();
+      charge(flight, data.bytes.size() + (data.offset > file.position() ? data.offset - file.position() : 0));
+      return file.data(data.offset, data.bytes);
     }
     case MessageType::keep: {
       const Keep keep = get_keep(frame.payload);
       if (!takes_known(flight) || keep.offset > flight.before->stat.size || keep.length > flight.before->stat.size - keep.offset)
         reject("keeps content that was never offered");
+      FileSink& file = begun();
+      charge(flight, keep.length + (keep.offset > file.position() ? keep.offset - file.position() : 0));
       try {
-        return begun().keep(keep.offset, keep.length);
+        return file.keep(keep.offset, keep.length);
       } catch (const PredecessorDamaged&) {
         flight.predecessor_damaged = true;  // the rest of its answer is void; then it is fetched whole
         return;
@@ -216,6 +222,7 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
     }
     case MessageType::restart:
       static_cast<void>(get_id(frame.payload));
+      refund(flight);
       return begun().restart();
     case MessageType::file:
     case MessageType::end: return finish_file(worker, frame.payload, id, flight);
@@ -232,6 +239,7 @@ void Pipeline::finish_file(Worker& worker, std::string_view payload, std::uint32
   if ((file.content == Content::streamed) != streamed && file.stat.type == FileType::regular && !(streamed && file.content == Content::same))
     reject("closed a file that it did not begin");
   if (flight.predecessor_damaged) return retry_whole(worker, id, flight);
+  if (file.stat.type == FileType::regular && file.stat.size > flight.charged) charge(flight, file.stat.size - flight.charged);
   entry.stat = file.stat;
   entry.flags = file.flags;
   entry.details = std::move(file.details);
@@ -300,6 +308,7 @@ bool Pipeline::take_over(Worker& worker, const Entry& entry, const Entry& before
 
 void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
   worker.sinks.erase(id);
+  refund(flight);
   worker.builder.remove_file(flight.item->entry.path);
   const std::lock_guard lock(mutex_);
   Flight again = std::move(flight);
@@ -314,6 +323,7 @@ void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t
   const FetchFailed failed = get_fetch_failed(payload);
   Entry& entry = flight.item->entry;
   if (worker.sinks.erase(id) > 0) worker.builder.remove_file(entry.path);
+  refund(flight);
   if (has_vanished(failed.code)) {
     // A folder stays as it was listed: what was listed in it may be stored already.
     if (entry.stat.type == FileType::folder) entry.flags = racy;
@@ -364,6 +374,27 @@ void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
   flights_.erase(id);
   // The planner has something to do when it can write a batch, or send a request that is worth a message.
   if (--batch.pending == 0 || flights_.size() % limits::fetch_batch == 0) wake_planner();
+}
+
+// What comes for a file is counted before anything is done with it: a hole of EiB is a message of a few bytes.
+void Pipeline::charge(Flight& flight, std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (bytes > max_bytes_ - content_bytes_)
+    throw Error(ExitStatus::protocol, "the client's files are larger than " + std::to_string(max_bytes_) + " bytes together", "raise 'max_bytes' of the client if that is meant");
+  content_bytes_ += bytes;
+  flight.charged += bytes;
+}
+
+void Pipeline::refund(Flight& flight) {
+  const std::lock_guard lock(mutex_);
+  content_bytes_ -= std::exchange(flight.charged, 0);
+}
+
+// For long work: throws once there is nobody left whom it is for.
+void Pipeline::check_on() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  if (ending_) throw Error(ExitStatus::internal, "the run has ended");
 }
 
 void Pipeline::settle(EntryBatch& batch) {

@@ -66,6 +66,7 @@ struct Flight {
   std::optional<InodeKey> leads;
   bool answered = false;            // its closing answer has arrived
   bool predecessor_damaged = false;
+  std::uint64_t charged = 0;        // of Pipeline::content_bytes_
 };
 
 struct Group {
@@ -77,7 +78,8 @@ struct Group {
 
 class Pipeline {
  public:
-  Pipeline(const Fd& tree, const Fd& previous_tree, Progress& progress);
+  // `max_bytes`: what regular files may hold together that come from the agent.
+  Pipeline(const Fd& tree, const Fd& previous_tree, std::uint64_t max_bytes, Progress& progress);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -140,10 +142,14 @@ class Pipeline {
   void follow_leader(Worker& worker, const Entry& leader, Flight& flight);
   void land(Worker& worker, std::uint32_t id, Flight& flight);
   void retry_whole(Worker& worker, std::uint32_t id, Flight& flight);
+  void charge(Flight& flight, std::uint64_t bytes);
+  void refund(Flight& flight);
+  void check_on();
   void settle(EntryBatch& batch);
   void wake_planner();  // with mutex_ held
 
   Progress& progress_;
+  const std::uint64_t max_bytes_;
   std::mutex mutex_;
   std::condition_variable planner_wakes_;
   std::condition_variable room_;             // in a worker's queue
@@ -163,6 +169,7 @@ class Pipeline {
   std::deque<Flight> retries_;
   std::unordered_map<InodeKey, Group, InodeKeyHash> groups_;
   std::vector<Problem> problems_;
+  std::uint64_t content_bytes_ = 0;   // of the files that were fetched, holes included, as far as they have come
   std::atomic<std::uint64_t> new_files_ = 0, new_bytes_ = 0;
 
   std::vector<std::unique_ptr<Worker>> workers_;

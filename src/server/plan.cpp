@@ -120,9 +120,14 @@ class Planner {
     if (std::count(listed.path.begin(), listed.path.end(), '/') >= static_cast<std::ptrdiff_t>(client_.max_depth))
       throw Error(ExitStatus::protocol, "/" + escape(listed.path) + " is deeper than " + std::to_string(client_.max_depth) + " folders", "raise 'max_depth' of the client if that is meant");
     if (listed.stat.type != FileType::regular) return;
-    if (listed.stat.size > client_.max_bytes - listed_bytes_)
-      throw Error(ExitStatus::protocol, "the client's files are larger than " + std::to_string(client_.max_bytes) + " bytes together", "raise 'max_bytes' of the client if that is meant");
+    // Without a limit there is none: any user of the client can make files of 8 EiB, which the agent does not read.
+    if (client_.max_bytes == limits::file_bytes) return;
+    if (listed.stat.size > client_.max_bytes - listed_bytes_) reject_size();
     listed_bytes_ += listed.stat.size;
+  }
+
+  [[noreturn]] void reject_size() const {
+    throw Error(ExitStatus::protocol, "the client's files are larger than " + std::to_string(client_.max_bytes) + " bytes together", "raise 'max_bytes' of the client if that is meant");
   }
 
   void plan_entry(ListedEntry&& listed) {
@@ -243,6 +248,7 @@ class Planner {
     for (std::uint64_t at = 0; at < before.stat.size;) {
       Hasher hasher;
       const std::uint64_t end = std::min(before.stat.size, at + request.block_bytes);
+      static_cast<void>(pipeline_->events());  // throws once the run has failed
       while (at < end) {
         const ssize_t got = ::pread(file.get(), buffer.data(), std::min<std::uint64_t>(end - at, buffer.size()), static_cast<off_t>(at));
         if (got < 0 && errno == EINTR) continue;
@@ -272,7 +278,9 @@ class Planner {
         if (entry.flags & unread) ++info_.problems;
         if (entry.stat.type == FileType::regular) {
           ++info_.files;
-          info_.bytes += entry.stat.size;
+          // At the reading, where the listing may have said another; what was not read is nothing that is stored.
+          if (!(entry.flags & unread)) info_.bytes += entry.stat.size;
+          if (info_.bytes > client_.max_bytes) reject_size();
         }
         writer_->add(entry);
       }
@@ -326,7 +334,7 @@ void take_dataset(AgentSession& agent, const ClientSettings& client, const std::
     previous_tree = open_beneath(previous->folder.get(), "tree", O_RDONLY | O_DIRECTORY);
     if (!previous_tree) throw_errno(ExitStatus::data, "open", "the tree of the newest dataset");
   }
-  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, progress);
+  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, client.max_bytes, progress);
   Planner planner(agent, client, previous, staging, info, progress, feed, pipeline, previous_tree);
   try {
     progress.stage = "listing";

@@ -8,10 +8,15 @@ void Hasher::update(std::string_view bytes) {
   sha256_update(&state_, bytes.size(), reinterpret_cast<const std::uint8_t*>(bytes.data()));
 }
 
-void Hasher::update_zeros(std::uint64_t count) {
+void Hasher::update_zeros(std::uint64_t count, const std::function<void()>& between) {
   static constexpr std::array<std::uint8_t, 65536> zeros{};
-  for (; count > 0; count -= std::min<std::uint64_t>(count, zeros.size()))
-    sha256_update(&state_, std::min<std::uint64_t>(count, zeros.size()), zeros.data());
+  static constexpr std::uint64_t stretch = 4U << 20;
+  for (std::uint64_t done = 0; done < count;) {
+    const std::uint64_t piece = std::min<std::uint64_t>(count - done, zeros.size());
+    sha256_update(&state_, piece, zeros.data());
+    done += piece;
+    if (between && done % stretch == 0) between();
+  }
 }
 
 Digest Hasher::finish() {

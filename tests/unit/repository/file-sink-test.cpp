@@ -26,6 +26,19 @@ class Sink : public testing::Test {
   Scratch scratch;
 };
 
+TEST_F(Sink, HolesHaveABoundTogether) {
+  const std::uint64_t most = UINT64_C(16) << 40;
+  int calls = 0;
+  for (const std::uint64_t at : {most + 1, UINT64_C(1) << 62}) {
+    FileSink sink(create("f" + std::to_string(at)), Fd(), "f");
+    EXPECT_THROW(sink.data(at, "x"), Error);
+    EXPECT_THROW(static_cast<void>(sink.finish(at, {})), Error);
+  }
+  FileSink sink(create("f"), Fd(), "f");
+  sink.call_between([&] { if (++calls == 2) throw 1; });
+  EXPECT_THROW(sink.data(most, "x"), int) << "within the bound, and left";
+}
+
 TEST_F(Sink, HolesStayHolesAndCountInTheDigest) {
   FileSink sink(create("f"), Fd(), "f");
   sink.data(1U << 20, "middle");

@@ -20,6 +20,13 @@ TEST(Digest, AHoleIsItsZeros) {
   EXPECT_EQ(hasher.finish(), digest_of("")) << "finish starts anew";
 }
 
+TEST(Digest, AnEndlessHoleCanBeLeft) {
+  Hasher hasher;
+  int calls = 0;
+  EXPECT_THROW(hasher.update_zeros(UINT64_C(1) << 62, [&] { if (++calls == 3) throw 1; }), int);
+  EXPECT_EQ(calls, 3);
+}
+
 TEST(Digest, HexBackAndForth) {
   const Digest digest = digest_of("x");
   EXPECT_EQ(digest_from_hex(to_hex(digest)), digest);

@@ -1,0 +1,115 @@
+"""Little said, much to do: what costs a peer some bytes must not cost the other side hours, or all its memory."""
+
+import errno
+import os
+import signal
+import time
+
+import harness
+import trees
+import wire
+from alphabet import Stat
+from test_hostile import FILES, Answers, attack, ended, served, sha, streamed  # noqa: F401
+
+TiB = 1 << 40
+
+
+def seconds_of(pid):
+    """Of CPU time that a process has used."""
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# --- holes
+
+
+def test_holes_of_exbibytes(served):
+    for make in (lambda r, s, c: streamed(r, s, c, (wire.DATA, wire.data(r.id, 1 << 62, b"x"))),
+                 lambda r, s, c: streamed(r, Stat(size=1 << 62), c, (wire.DATA, wire.data(r.id, 0, b"x"))),
+                 lambda r, s, c: streamed(r, Stat(size=1 << 62), c)):
+        play = Answers(make)
+        done = attack(served, play, "holes")
+        assert play.made and done.seconds < 5
+
+
+def test_a_hole_ends_with_the_session(served):
+    """15 TiB are within the bound and take hours: but not for an agent that is gone."""
+    class Leaves(Answers):
+        def answer(self, request):
+            super().answer(request)
+            if self.made:
+                time.sleep(0.5)
+                raise wire.Gone
+
+    play = Leaves(lambda r, s, c: [(wire.BEGIN, wire.only(r.id)), (wire.DATA, wire.data(r.id, 15 * TiB, b"x"))])
+    done = attack(served, play)
+    assert play.made and done.seconds < 5
+
+
+def test_content_beyond_max_bytes(served):
+    """Of what comes, and not only of what was listed."""
+    client = served.settings["clients"]["a"]
+    client["max_bytes"] = 1_000
+    try:
+        for make in (lambda r, s, c: streamed(r, s, c, *((wire.DATA, wire.data(r.id, 100 * n, b"x" * 100)) for n in range(20))),
+                     lambda r, s, c: streamed(r, s, c, (wire.DATA, wire.data(r.id, 1_001, b"x"))),
+                     lambda r, s, c: streamed(r, Stat(size=1_001), c),
+                     lambda r, s, c: [(wire.FILE, wire.file(r.id, Stat(size=1_001), wire.HERE, sha(b"x" * 1_001), b"x" * 1_001))]):
+            attack(served, Answers(make), "max_bytes")
+        # What a restart makes void is not counted.
+        content = b"y" * 500
+        play = Answers(lambda r, s, c: [(wire.BEGIN, wire.only(r.id)), (wire.DATA, wire.data(r.id, 0, content)), (wire.RESTART, wire.only(r.id)),
+                                        (wire.DATA, wire.data(r.id, 0, content)), (wire.RESTART, wire.only(r.id)), (wire.DATA, wire.data(r.id, 0, content)),
+                                        ended(r, Stat(size=500, inode=3), content)])
+        served.with_agent(play, served.run)
+        assert (served.newest().tree / "data/one").read_bytes() == content
+    finally:
+        del client["max_bytes"]
+
+
+def sparse_world(lab, size, names):
+    world = harness.World(lab)
+    trees.small(world.source)
+    large = world.source / "mount"
+    large.mkdir()
+    world.mount("tmpfs", large, "tmpfs")
+    for name in names:
+        with open(large / name, "wb") as file:
+            file.truncate(size)
+    large.chmod(0o755)
+    return world
+
+
+def test_a_users_file_of_eight_exbibytes(lab):
+    """Any user can make one: it is not read, and everything else is."""
+    with sparse_world(lab, (1 << 63) - 4096, ("sparse0", "sparse1", "sparse2")) as world:
+        world.client("a", world.agent().where)
+        world.init()
+        done = world.run(status=3)
+        assert done.seconds < 10
+        *warnings, summary = done.lines
+        assert len(warnings) == 3 and all(f"mount/sparse{n}" in "".join(warnings) for n in range(3)) and "partial" in summary
+        assert all(os.strerror(errno.EFBIG) in warning for warning in warnings)
+        assert (world.newest().tree / str(world.source)[1:] / "top").read_bytes() == b"the top\n"
+
+
+def test_the_agent_stops_hashing_for_a_server_that_is_gone(lab):
+    with sparse_world(lab, 15 * TiB, ("sparse",)) as world:
+        agent = world.agent()
+        world.client("a", agent.where)
+        world.init()
+        for number in (signal.SIGKILL, None):
+            before = seconds_of(agent.pid)
+            run = world.start("-c", world.configuration, "-H")
+            harness.wait_until(lambda: seconds_of(agent.pid) > before + 0.5, "it hashes")
+            if number:
+                run.kill(number)
+                time.sleep(1)
+                before = seconds_of(agent.pid)
+                time.sleep(0.5)
+                assert seconds_of(agent.pid) - before < 0.2
+            else:
+                began = time.monotonic()
+                assert agent.stop() == 0
+                assert time.monotonic() - began < 2
+                assert run.wait(10) == 76
