@@ -1,6 +1,7 @@
 // syncropy-server(8): one run of one config in one tier, and the classic program's questions about datasets.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/exit.hpp"
@@ -36,14 +37,14 @@ Priority priority_of(LogLevel level) {
 }
 
 // The newest dataset of the tier, a line per client; "-" where there is none.
-ExitStatus print_last_datasets(const ServerSettings& settings, Tier tier) {
+ExitStatus print_last_datasets(const ServerSettings& settings, const std::vector<const ClientSettings*>& clients, Tier tier) {
   const Repository repository = Repository::open(settings.repository, false);
   const std::vector<std::string> known = repository.clients();
-  for (const ClientSettings& client : settings.clients) {
-    std::string line = client.name + " -";
-    if (std::find(known.begin(), known.end(), client.name) != known.end())
-      for (const StoredDataset& dataset : repository.client(client.name).datasets().good)
-        if (dataset.info.tier == tier) line = client.name + " " + dataset.info.name + " " + std::to_string(dataset.info.sequence);
+  for (const ClientSettings* client : clients) {
+    std::string line = client->name + " -";
+    if (std::find(known.begin(), known.end(), client->name) != known.end())
+      for (const StoredDataset& dataset : repository.client(client->name).datasets().good)
+        if (dataset.info.tier == tier) line = client->name + " " + dataset.info.name + " " + std::to_string(dataset.info.sequence);
     std::puts(line.c_str());
   }
   return ExitStatus::success;
@@ -66,7 +67,9 @@ int serve(int argc, char** argv) {
   app.add_flag("-r,--reload-dataset", options.reload, "replace the newest dataset of the tier instead of adding one");
   app.add_option("--client", options.only, "only this client of the config (may be repeated)")->type_name("NAME");
   app.add_option("--lock-wait", options.lock_wait_seconds, "how long to wait for another run of the same client")->type_name("SECONDS")->capture_default_str();
-  auto* del = app.add_option("--del-dataset", delete_id, "delete a dataset of the tier: its name, its sequence number, or CLIENT/TIER/NAME")->type_name("ID");
+  auto* del = app.add_option("--del-dataset", delete_id,
+                             "delete one dataset: its name or sequence number in the tier, where that fits one client (see --client), or CLIENT/TIER/NAME")
+                  ->type_name("ID");
   app.add_flag("--get-last-dataset", last, "print the newest dataset of the tier, a line per client")->excludes(del);
   try {
     app.parse(argc, argv);
@@ -87,8 +90,9 @@ int serve(int argc, char** argv) {
   if (file.empty()) throw Error(ExitStatus::usage, "no configuration is named", "add --cfg FILE, or use --instance NAME-hourly");
   const ServerSettings settings = load_server_settings(find_config(file));
   open_log("syncropy-server", priority_of(settings.log_level), settings.log_file);
-  if (last) return static_cast<int>(print_last_datasets(settings, options.tier));
-  if (!delete_id.empty()) return static_cast<int>(delete_datasets(settings, options.tier, delete_id, options.lock_wait_seconds));
+  const std::vector<const ClientSettings*> clients = wanted_clients(settings, options.only);
+  if (last) return static_cast<int>(print_last_datasets(settings, clients, options.tier));
+  if (del->count() > 0) return static_cast<int>(delete_dataset(settings, clients, options.tier, delete_id, options.lock_wait_seconds));
   return static_cast<int>(run(settings, options));
 }
 

@@ -21,32 +21,32 @@ void outlast(std::int64_t second) {
 
 }  // namespace
 
-ExitStatus delete_datasets(const ServerSettings& settings, Tier tier, const std::string& id, unsigned lock_wait_seconds) {
+ExitStatus delete_dataset(const ServerSettings& settings, const std::vector<const ClientSettings*>& clients, Tier tier, const std::string& id,
+                          unsigned lock_wait_seconds) {
   const Repository repository = Repository::open(settings.repository, true);
-  std::vector<std::string> clients;
-  for (const ClientSettings& client : settings.clients) clients.push_back(client.name);
-  ExitStatus status = ExitStatus::success;
-  for (const DatasetInfo& info : select_for_deletion(repository, clients, tier, id)) {
-    ClientStore store = repository.client(info.client);
-    store.lock(lock_wait_seconds);
-    if (store.retire(info.tier, info.name) == RetireResult::in_use) {
-      log(Priority::error, full_name(info) + " is being read: delete it when its reader has finished");
-      status = ExitStatus::busy;
-      continue;
-    }
-    store.discard_spare();
-    store.empty_trash();
-    outlast(info.started.seconds);
-    log(Priority::notice, "deleted " + full_name(info), {{"SYNCROPY_CLIENT", info.client}}, message_id::expired);
-    try {
-      Catalog catalog(catalog_location(settings.database, repository));
-      static_cast<void>(bring_in_line(catalog, store));
-    } catch (const Error& error) {
-      log(Priority::error, full_name(info) + " is deleted but still in the catalog: " + error.line() + "; the next run takes it out", {{"SYNCROPY_CLIENT", info.client}}, message_id::not_recorded);
-      status = ExitStatus::not_recorded;
-    }
+  std::vector<std::string> names;
+  for (const ClientSettings* client : clients) names.push_back(client->name);
+  const DoomedDataset doomed = select_for_deletion(repository, names, tier, id);
+  const std::string name = full_name(doomed.client, doomed.tier, doomed.name);
+  ClientStore store = repository.client(doomed.client);
+  store.lock(lock_wait_seconds);
+  if (store.retire(doomed.tier, doomed.name) == RetireResult::in_use) {
+    log(Priority::error, name + " is being read: delete it when its reader has finished");
+    return ExitStatus::busy;
   }
-  return status;
+  store.discard_spare();
+  store.empty_trash();
+  outlast(dataset_time(doomed.name).value_or(0));
+  log(Priority::notice, "deleted " + name, {{"SYNCROPY_CLIENT", doomed.client}}, message_id::expired);
+  try {
+    Catalog catalog(catalog_location(settings.database, repository));
+    static_cast<void>(bring_in_line(catalog, store));
+  } catch (const Error& error) {
+    log(Priority::error, name + " is deleted but still in the catalog: " + error.line() + "; the next run takes it out", {{"SYNCROPY_CLIENT", doomed.client}},
+        message_id::not_recorded);
+    return ExitStatus::not_recorded;
+  }
+  return ExitStatus::success;
 }
 
 }  // namespace syncropy

@@ -335,20 +335,20 @@ class Ticker {
   std::thread thread_;
 };
 
-std::vector<const ClientSettings*> wanted_clients(const ServerSettings& settings, const RunOptions& options) {
+}  // namespace
+
+std::vector<const ClientSettings*> wanted_clients(const ServerSettings& settings, const std::vector<std::string>& only) {
   std::vector<const ClientSettings*> wanted;
-  for (const std::string& name : options.only)
+  for (const std::string& name : only)
     if (std::none_of(settings.clients.begin(), settings.clients.end(), [&](const ClientSettings& client) { return client.name == name; }))
       throw Error(ExitStatus::usage, settings.file + " has no client '" + escape(name) + "'", "name one of its clients after --client");
   for (const ClientSettings& client : settings.clients)
-    if (options.only.empty() || std::find(options.only.begin(), options.only.end(), client.name) != options.only.end()) wanted.push_back(&client);
+    if (only.empty() || std::find(only.begin(), only.end(), client.name) != only.end()) wanted.push_back(&client);
   return wanted;
 }
 
-}  // namespace
-
 ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
-  const std::vector<const ClientSettings*> clients = wanted_clients(settings, options);
+  const std::vector<const ClientSettings*> clients = wanted_clients(settings, options.only);
   const Repository repository = Repository::open(settings.repository, true);
   std::deque<Progress> progress;
   for (const ClientSettings* client : clients) progress.emplace_back(client->name);

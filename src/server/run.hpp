@@ -17,6 +17,9 @@ struct RunOptions {
   unsigned lock_wait_seconds = 3'600;  // for another run of the same client
 };
 
+// The clients of `settings` that are named in `only`, all where that is empty. Throws Error(usage) for a name that is not there.
+[[nodiscard]] std::vector<const ClientSettings*> wanted_clients(const ServerSettings& settings, const std::vector<std::string>& only);
+
 // Backs up all clients, `parallel` of them side by side; one that fails does not stop the others. Every failure is logged once, with its
 // client. Returns success, or what went wrong: the one status that all failed clients share, else ExitStatus::several.
 [[nodiscard]] ExitStatus run(const ServerSettings& settings, const RunOptions& options);

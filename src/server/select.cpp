@@ -36,9 +36,31 @@ Error no_dataset(const std::string& wanted, const std::vector<StoredDataset>& ne
   return Error(ExitStatus::no_input, "there is no dataset " + wanted, near.empty() ? "the client has none" : "there are " + list);
 }
 
+// What is to be deleted is never guessed: no name means no dataset here, unlike for select_dataset().
+template <typename IsWanted>
+DoomedDataset doomed_by_full_name(const Repository& repository, IsWanted&& is_wanted, std::string_view text) {
+  const std::size_t first = text.find('/'), second = text.find('/', first + 1);
+  const DoomedDataset named{std::string(text.substr(0, first)), tier_from_name(text.substr(first + 1, second - first - 1)).value_or(Tier{}),
+                            second == std::string_view::npos ? "" : std::string(text.substr(second + 1))};
+  if (named.tier == Tier{} || !is_client_name(named.client) || !is_dataset_name(named.name))
+    throw Error(ExitStatus::usage, "'" + escape(text) + "' does not name one dataset", "write CLIENT/TIER/NAME in full, with TIER one of hour, day, week, month");
+  const std::vector<std::string> known = repository.clients();
+  const ClientStore::Datasets all =
+      std::find(known.begin(), known.end(), named.client) == known.end() ? ClientStore::Datasets{} : repository.client(named.client).datasets();
+  auto is_it = [&](Tier tier, const std::string& name) { return tier == named.tier && name == named.name; };
+  if (std::none_of(all.good.begin(), all.good.end(), [&](const StoredDataset& dataset) { return is_it(dataset.info.tier, dataset.info.name); }) &&
+      std::none_of(all.damaged.begin(), all.damaged.end(), [&](const DamagedDataset& dataset) { return is_it(dataset.tier, dataset.name); }))
+    throw no_dataset(escape(text), all.good);
+  if (!is_wanted(named.client))
+    throw Error(ExitStatus::usage, "'" + escape(text) + "' belongs to no client of this config, or to none named with --client", "name a dataset of one of these clients");
+  return named;
+}
+
 }  // namespace
 
-std::string full_name(const DatasetInfo& info) { return info.client + "/" + std::string(name_of(info.tier)) + "/" + info.name; }
+std::string full_name(const std::string& client, Tier tier, const std::string& name) { return client + "/" + std::string(name_of(tier)) + "/" + name; }
+
+std::string full_name(const DatasetInfo& info) { return full_name(info.client, info.tier, info.name); }
 
 SelectedDataset select_dataset(const Repository& repository, std::string_view text) {
   const std::string wanted = escape(text);
@@ -71,23 +93,25 @@ SelectedDataset select_dataset(const Repository& repository, std::string_view te
   return {std::move(store), datasets.back().info};
 }
 
-std::vector<DatasetInfo> select_for_deletion(const Repository& repository, const std::vector<std::string>& clients, Tier tier, std::string_view id) {
-  if (id.find('/') != std::string_view::npos) {
-    const SelectedDataset selected = select_dataset(repository, id);
-    if (std::find(clients.begin(), clients.end(), selected.info.client) == clients.end())
-      throw Error(ExitStatus::usage, "'" + escape(id) + "' belongs to no client of this config", "name a dataset of one of its clients");
-    return {selected.info};
-  }
-  std::vector<DatasetInfo> found;
+DoomedDataset select_for_deletion(const Repository& repository, const std::vector<std::string>& clients, Tier tier, std::string_view id) {
+  auto is_wanted = [&](const std::string& client) { return std::find(clients.begin(), clients.end(), client) != clients.end(); };
+  if (id.find('/') != std::string_view::npos) return doomed_by_full_name(repository, is_wanted, id);
+  std::vector<DoomedDataset> found;
   const std::vector<std::string> known = repository.clients();
   for (const std::string& client : clients) {
     if (std::find(known.begin(), known.end(), client) == known.end()) continue;
     for (const StoredDataset& dataset : repository.client(client).datasets().good)
-      if (dataset.info.tier == tier && (dataset.info.name == id || std::to_string(dataset.info.sequence) == id)) found.push_back(dataset.info);
+      if (dataset.info.tier == tier && (dataset.info.name == id || std::to_string(dataset.info.sequence) == id)) found.push_back({client, tier, dataset.info.name});
   }
   if (found.empty())
-    throw Error(ExitStatus::no_input, "no client of this config has a dataset '" + escape(id) + "' in tier " + std::string(name_of(tier)), "'syncropy list' shows names and sequence numbers");
-  return found;
+    throw Error(ExitStatus::no_input, "no client asked for has a dataset '" + escape(id) + "' in tier " + std::string(name_of(tier)),
+                "'syncropy list' shows names and sequence numbers");
+  if (found.size() > 1) {
+    std::string list;
+    for (const DoomedDataset& dataset : found) list += (list.empty() ? "" : ", ") + full_name(dataset.client, dataset.tier, dataset.name);
+    throw Error(ExitStatus::usage, "'" + escape(id) + "' fits more than one dataset: " + list, "name one of these in full, or its client with --client");
+  }
+  return found.front();
 }
 
 }  // namespace syncropy

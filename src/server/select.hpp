@@ -19,9 +19,16 @@ struct SelectedDataset {
 
 // "web1/hour/2026-11-22T190500Z".
 [[nodiscard]] std::string full_name(const DatasetInfo& info);
+[[nodiscard]] std::string full_name(const std::string& client, Tier tier, const std::string& name);
 
-// Deletes datasets that a classic command line names by `id` in `tier`: a dataset's name, its sequence number, or CLIENT/TIER/NAME.
-// Of every client in `clients` that has it. Throws Error(no_input) when none has. Waits for each client's lock.
-std::vector<DatasetInfo> select_for_deletion(const Repository& repository, const std::vector<std::string>& clients, Tier tier, std::string_view id);
+// The one dataset that a classic command line names by `id`: a name or a sequence number in `tier`, or CLIENT/TIER/NAME with nothing left
+// out; of a damaged one only its full name. Throws Error: usage (not of that form, of none of `clients`, or fits several of them: lists all
+// full names), no_input (none has it).
+struct DoomedDataset {
+  std::string client;
+  Tier tier{};
+  std::string name;
+};
+[[nodiscard]] DoomedDataset select_for_deletion(const Repository& repository, const std::vector<std::string>& clients, Tier tier, std::string_view id);
 
 }  // namespace syncropy

@@ -171,6 +171,43 @@ def test_delete_by_name_sequence_and_full_name(world):
     assert_one_line(world.server("-H", "--del-dataset", f"b/hour/{hours[0]}"), 66, "b")
 
 
+def test_deleting_touches_no_other_client(world):
+    start(world)
+    world.client("b", world.settings["clients"]["a"])
+    world.run("hour")
+    world.run("hour")
+    shared = world.datasets("a")[0].name  # both runs of one second or not: the number fits both in any case
+    for ids in (("1",), ("1", "--client", "a", "--client", "b")):
+        done = world.server("-H", "--del-dataset", *ids)
+        assert_one_line(done, 2, f"a/hour/{shared}", f"b/hour/{world.datasets('b')[0].name}")
+    for id in ("a/hour", "a/hour/", "a/", "a"):
+        assert world.server("-H", "--del-dataset", id).status in (2, 66), id
+    assert_one_line(world.server("-H", "--client", "b", "--del-dataset", f"a/hour/{shared}"), 2, "--client")
+    assert_one_line(world.server("-H", "--client", "c", "--del-dataset", "1"), 2, "'c'")
+    assert world.server("-H", "--del-dataset", "").status != 0
+    assert [len(world.datasets(client)) for client in "ab"] == [2, 2]
+    assert world.server("-H", "--client", "b", "--del-dataset", "1").status == 0
+    assert [[dataset.sequence for dataset in world.datasets(client)] for client in "ab"] == [[1, 2], [2]]
+    assert world.server("-H", "--client", "b", "--get-last-dataset").out == f"b {world.newest('b').name} 2\n"
+    for client in "ab":
+        world.check(client)
+
+
+def test_a_damaged_dataset_can_be_deleted(world):
+    start(world)
+    world.run()
+    world.run()
+    damaged = world.datasets()[0]
+    index = damaged.folder / "manifest/index"
+    index.chmod(0o600)
+    index.write_bytes(index.read_bytes()[:-1])
+    assert_one_line(world.server("-H", "--del-dataset", damaged.name + "x"), 66)
+    assert world.server("-H", "--del-dataset", f"a/hour/{damaged.name}").status == 0
+    assert not damaged.folder.exists()
+    assert [dataset.sequence for dataset in world.datasets()] == [2]
+    world.check()
+
+
 def test_deleting_the_newest_and_backing_up_again(any_world):
     """Unchanged files must still be shown, by manifest and catalog; so must what changed back."""
     world = start(any_world)
