@@ -17,6 +17,17 @@
 namespace syncropy {
 namespace {
 
+// A server whose restore is refused hears why.
+void serve_restores(SecuredStream& secured, const AgentPolicy& policy, const Fd& root) {
+  if (!policy.restore) {
+    const Error refusal(ExitStatus::refused, "the agent's policy accepts no restores",
+                        "write 'restore: accept' into " + (policy.file.empty() ? "a policy" : policy.file) + " on the client, and 'restore_to' with the folders that may be written");
+    refuse_session(secured, refusal);
+    throw refusal;
+  }
+  serve_restore(*secured.stream, {policy.restore_to, policy.deny}, root);
+}
+
 int serve_requests(int argc, char** argv) {
   const std::string default_policy = config_folder() + "/agent.yaml";
   CLI::App app("Serves backup requests of Syncropy servers: lists and reads files as its policy allows, changes nothing.", "syncropy-agent");
@@ -64,11 +75,7 @@ int serve_requests(int argc, char** argv) {
     if (setup.policy.ssl_certificate.empty()) throw Error(ExitStatus::usage, "TLS is asked for without a certificate", "add --sslcert FILE and --sslkey FILE, or --sslpem FILE");
     if (setup.policy.ssl_ca.empty() && setup.policy.pins.empty()) setup.policy.pins = {setup.policy.ssl_certificate};
   }
-  if (restore && !setup.policy.restore)
-    throw Error(ExitStatus::refused, (setup.policy.file.empty() ? "the default policy" : "the policy " + setup.policy.file) + " accepts no restores",
-                "write 'restore: accept' into it, and 'restore_to' with the folders that may be written");
-  setup.serve_connection = serve_session;
-  if (restore) setup.serve_connection = [](SecuredStream& secured, const AgentPolicy& policy, const Fd& root) { serve_restore(*secured.stream, {policy.restore_to, policy.deny}, root); };
+  setup.serve_connection = restore ? serve_restores : serve_session;
   if (!setup.policy.ssl_certificate.empty())
     setup.tls.emplace(TlsFiles{setup.policy.ssl_certificate, setup.policy.ssl_key, setup.policy.ssl_password, setup.policy.ssl_ca, setup.policy.pins});
   if (setup.connection) {

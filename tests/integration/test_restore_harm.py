@@ -6,8 +6,6 @@ import shutil
 import stat
 import threading
 
-import pytest
-
 import harness
 import trees
 from harness import assert_one_line
@@ -189,12 +187,11 @@ def test_a_worker_refuses_to_back_up(little):
     assert_one_line(done, 77, "syncropy-agent.socket")
 
 
-@pytest.mark.parametrize("policy", [{"restore": "refuse"}, {}])
-def test_a_policy_that_does_not_accept(lab, policy):
-    with harness.World(lab) as world:
-        worker = world.restore_worker({"restore": "refuse", **policy})
-        assert worker.wait(10) == 77
-        assert "restore: accept" in worker.text()
+def test_a_policy_that_does_not_accept(little):
+    little.settings["clients"]["a"] |= little.restore_worker({"restore": "refuse"}).place
+    done = little.execute("syncropy", "-c", little.configuration, "restore", "--target", little.folder / "x", "a", user=ROOT)
+    assert_one_line(done, 77, "restore: accept", program="syncropy")
+    assert not (little.folder / "x").exists()
 
 
 def test_nobody_answers(little):
