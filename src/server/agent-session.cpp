@@ -95,7 +95,10 @@ void AgentSession::greet(bool compress) {
     const Hello theirs = get_hello(frame.payload);
     if (theirs.version != protocol_version)
       throw Error(ExitStatus::protocol, "it speaks protocol " + std::to_string(theirs.version) + ", this server speaks " + std::to_string(protocol_version), "upgrade the older of the two");
-    if (theirs.features & ours.features & feature_zstd) out_.enable_compression();
+    if (theirs.features & ours.features & feature_zstd) {
+      in_.enable_compression();
+      out_.enable_compression();
+    }
   } catch (const Error& error) {
     throw about(where_, error);
   }

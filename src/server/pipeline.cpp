@@ -84,12 +84,20 @@ void Pipeline::take(Frame&& frame) {
       return wake_planner();
     }
     case MessageType::problem: {
-      const auto problem = get_problem(frame.payload);
-      const std::lock_guard lock(mutex_);
-      ++listing_problems_;
+      auto problem = get_problem(frame.payload);
+      std::unique_lock lock(mutex_);
+      if (listing_end_) reject("reported a problem after the end of its listing");
+      if (listing_problems_ > 0 && problem.path == last_problem_) reject("reported a problem with /" + escape(problem.path) + " twice");
+      if (++listing_problems_ > limits::listing_problems)
+        throw Error(ExitStatus::protocol, "the client lists more than " + std::to_string(limits::listing_problems) + " problems", "look into its filesystems, or exclude what cannot be read");
+      last_problem_ = problem.path;
+      // The planner takes them whatever it waits for: so this ends.
+      room_.wait(lock, [&] { return failure_ || ending_ || problem_bytes_ < limits::queued_problems; });
+      if (failure_) std::rethrow_exception(failure_);
       ++progress_.problems;
-      problems_.push_back({problem.path, problem.tried, static_cast<int>(problem.code)});
-      return;
+      problem_bytes_ += sizeof(Problem) + problem.path.size() + problem.tried.size();
+      problems_.push_back({std::move(problem.path), std::move(problem.tried), static_cast<int>(problem.code), true});
+      return wake_planner();
     }
     case MessageType::listed: {
       const Listed listed = get_listed(frame.payload);
@@ -334,7 +342,7 @@ void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t
     entry.digest.reset();
     const std::lock_guard lock(mutex_);
     ++progress_.problems;
-    problems_.push_back({entry.path, failed.tried, static_cast<int>(failed.code)});
+    problems_.push_back({entry.path, failed.tried, static_cast<int>(failed.code), false});
   }
   land(worker, id, flight);
 }
@@ -537,6 +545,8 @@ bool Pipeline::is_idle() {
 
 std::vector<Pipeline::Problem> Pipeline::take_problems() {
   const std::lock_guard lock(mutex_);
+  problem_bytes_ = 0;
+  room_.notify_all();
   return std::exchange(problems_, {});
 }
 

@@ -32,6 +32,7 @@ namespace limits {
 inline constexpr std::size_t batch_items = 256;
 inline constexpr std::size_t line_items = 32'768;        // planned and not in the manifest yet
 inline constexpr std::size_t queued_bytes = 8U << 20;    // content that waits for one worker, and once more what it is busy with
+inline constexpr std::size_t queued_problems = 1U << 20;  // bytes of problems of a listing that wait for the planner
 inline constexpr std::size_t queued_jobs = 4'096;        // jobs that wait for one worker, likewise
 }  // namespace limits
 
@@ -122,7 +123,9 @@ class Pipeline {
   struct Problem {
     std::string path, tried;
     int code;
+    bool of_listing;  // else of a fetch
   };
+  // Makes room for more: whatever else the planner waits for, it takes these.
   [[nodiscard]] std::vector<Problem> take_problems();
 
   std::uint64_t new_files() const { return new_files_; }
@@ -152,7 +155,7 @@ class Pipeline {
   const std::uint64_t max_bytes_;
   std::mutex mutex_;
   std::condition_variable planner_wakes_;
-  std::condition_variable room_;             // in a worker's queue
+  std::condition_variable room_;             // in a worker's queue, or for problems
   std::uint64_t events_ = 1;
   std::exception_ptr failure_;
   bool ending_ = false;
@@ -160,6 +163,7 @@ class Pipeline {
   std::deque<std::string> listing_;
   Hasher listing_hasher_;
   std::uint64_t listing_problems_ = 0;
+  std::string last_problem_;                 // its path
   std::optional<std::uint64_t> listing_end_;
 
   std::deque<std::unique_ptr<EntryBatch>> line_;
@@ -169,6 +173,7 @@ class Pipeline {
   std::deque<Flight> retries_;
   std::unordered_map<InodeKey, Group, InodeKeyHash> groups_;
   std::vector<Problem> problems_;
+  std::size_t problem_bytes_ = 0;
   std::uint64_t content_bytes_ = 0;   // of the files that were fetched, holes included, as far as they have come
   std::atomic<std::uint64_t> new_files_ = 0, new_bytes_ = 0;
 

@@ -22,6 +22,7 @@ namespace {
 // Below this a changed file is sent whole: its block digests would cost a reading here to save little there.
 constexpr std::uint64_t delta_threshold = 4U << 20;
 constexpr std::size_t fetch_payload = 256U << 10;
+constexpr std::uint64_t told_problems = 1'000;  // one by one; of the others their number
 
 [[noreturn]] void reject(const std::string& why) {
   throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
@@ -64,6 +65,7 @@ class Planner {
       if (!busy) pipeline_->wait(seen);
     }
     report(on_problem);
+    if (problems_ > told_problems) on_problem({}, std::to_string(problems_ - told_problems) + " more could not be read: they are marked in the manifest");
   }
 
   void finish() {
@@ -290,7 +292,11 @@ class Planner {
 
   void report(const std::function<void(const std::string&, const std::string&)>& on_problem) {
     for (const Pipeline::Problem& problem : pipeline_->take_problems()) {
-      ++problems_;
+      const bool was_asked_for = std::any_of(client_.paths.begin(), client_.paths.end(), [&](const std::string& wanted) {
+        return wanted == "/" || (problem.path.starts_with(std::string_view(wanted).substr(1)) && (problem.path.size() + 1 == wanted.size() || problem.path[wanted.size() - 1] == '/'));
+      });
+      if (problem.of_listing && !was_asked_for) reject("reported a problem with /" + escape(problem.path) + ", which nobody asked for");
+      if (++problems_ > told_problems) continue;
       on_problem(problem.path, "cannot " + escape(problem.tried) + " /" + escape(problem.path) + " (" + std::strerror(problem.code) + ")");
     }
   }

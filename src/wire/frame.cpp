@@ -67,6 +67,8 @@ bool FrameReader::next_of_any_type(Frame& frame) {
     throw Error(ExitStatus::protocol, "the peer sent a message of unknown type " + std::to_string(type), "check that it is a Syncropy of a fitting version");
   if (length > limits::frame_bytes)
     throw Error(ExitStatus::protocol, "the peer sent a message of " + std::to_string(length) + " bytes where 1 MiB is the limit", "check that it is a Syncropy of a fitting version");
+  if ((head[4] & packed_bit) && !compressed_)
+    throw Error(ExitStatus::protocol, "the peer sent a packed message that was not agreed on", "check that it is a Syncropy of a fitting version");
   frame.type = static_cast<MessageType>(type);
   frame.payload.resize(length);
   fill(frame.payload.data(), length, false);

@@ -58,8 +58,10 @@ struct Frame {
 class FrameReader {
  public:
   explicit FrameReader(ByteStream& stream) : stream_(stream), buffer_(256U << 10, '\0') {}
+  // From now on packed payloads are taken: both greetings have agreed on them.
+  void enable_compression() { compressed_ = true; }
   // The next whole frame that is not `alive`, unpacked; false at the peer's orderly end between two frames. Throws Error(protocol) for an
-  // end inside a frame, a frame above limits::frame_bytes, an unknown type.
+  // end inside a frame, a frame above limits::frame_bytes, an unknown type, a packed one that was not agreed on.
   [[nodiscard]] bool next(Frame& frame);
   // Bytes taken from the stream so far.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -72,6 +74,7 @@ class FrameReader {
   std::string buffer_;
   std::size_t at_ = 0, filled_ = 0;
   std::uint64_t bytes_ = 0;
+  bool compressed_ = false;
 };
 
 // Thread-safe. Gathers frames and hands them on in large writes, so that TLS records are full.

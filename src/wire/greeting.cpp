@@ -24,7 +24,10 @@ bool answer_greeting(FrameReader& in, FrameWriter& out, const std::string& softw
   put(message, ours);
   out.send(MessageType::hello, message.view());
   out.flush();
-  if (ours.features & feature_zstd) out.enable_compression();
+  if (ours.features & feature_zstd) {
+    in.enable_compression();
+    out.enable_compression();
+  }
   return true;
 }
 

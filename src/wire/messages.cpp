@@ -176,6 +176,7 @@ Problem get_problem(std::string_view payload) {
   ByteReader in = reader_of(payload, "a problem message");
   Problem message;
   message.path = in.string_at_most(limits::path_bytes);
+  if (const char* why = why_not_a_path(message.path)) in.reject(std::string("a path ") + why);
   message.tried = in.string_at_most(limits::short_text_bytes);
   message.code = static_cast<std::uint32_t>(in.unsigned_at_most(4'095));
   in.expect_end();

@@ -29,6 +29,7 @@ inline constexpr std::size_t list_paths = 1'000;
 inline constexpr std::size_t list_patterns = 1'000;
 inline constexpr std::size_t pattern_bytes = 4'096;
 inline constexpr std::size_t listing_bytes = 64U << 10;      // an entries message is sent at about this size
+inline constexpr std::uint64_t listing_problems = 1'000'000;  // in one listing
 inline constexpr std::size_t listing_window = 64;            // entries messages sent ahead of credit
 inline constexpr std::size_t fetch_batch = 128;              // requests in one fetch message
 inline constexpr std::size_t fetch_window = 4'096;           // requests without an answer

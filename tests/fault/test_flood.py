@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import alphabet
 import harness
 import trees
 import wire
@@ -113,3 +114,75 @@ def test_the_agent_stops_hashing_for_a_server_that_is_gone(lab):
                 assert agent.stop() == 0
                 assert time.monotonic() - began < 2
                 assert run.wait(10) == 76
+
+
+# --- listings
+
+
+def memory_of(pid):
+    """MiB that a process has in memory at most."""
+    try:
+        return max(int(line.split()[1]) >> 10 for line in open(f"/proc/{pid}/status") if line.startswith("VmHWM"))
+    except (OSError, ValueError):
+        return 0
+
+
+def peak_of(world, play, seconds):
+    """What a run needs with this agent, however it ends; after so many seconds it is killed."""
+    def check():
+        run, peak = world.start("-c", world.configuration, "-H"), 0
+        deadline = time.monotonic() + seconds
+        while run.runs() and time.monotonic() < deadline:
+            peak = max(peak, memory_of(run.pid))
+            time.sleep(0.02)
+        run.kill()
+        run.wait()
+        return peak
+
+    peak = world.with_agent(play, check)
+    world.with_agent(wire.Honest(FILES), world.run)  # takes away what it left
+    assert peak > 0
+    return peak
+
+
+class Problems(wire.Honest):
+    """Only problems: so many, each with a path so long."""
+
+    features = 1
+
+    def __init__(self, count, size, ending=True):
+        super().__init__(FILES)
+        self.count, self.size, self.ending = count, size, ending
+
+    def list(self, _payload):
+        payload = wire.entries(sorted(self.stats.items(), key=lambda item: alphabet.sort_key(item[0])))
+        self.connection.send(wire.ENTRIES, payload)
+        component = b"/" + b"x" * 200
+        for start in range(0, self.count, 1_000):
+            frames = b""
+            for number in range(start, min(self.count, start + 1_000)):
+                problem = bytes(wire.problem(b"data/%07d" % number + component * (self.size // 201)))
+                frames += wire.frame(wire.PROBLEM | wire.PACKED, alphabet.pack(problem)) if self.size else wire.frame(wire.PROBLEM, problem)
+            self.connection.send_raw(frames)
+        if self.ending:
+            self.connection.send(wire.LISTED, wire.listed(len(self.stats), self.count, [payload]))
+        else:
+            wire.wait_for_the_end(self.connection)
+            raise wire.Gone
+
+
+def test_a_flood_of_problems(served):
+    """100 bytes on the wire, 60 KiB in memory."""
+    assert peak_of(served, Problems(20_000, 60_000, ending=False), 10) < 150
+
+
+def test_many_problems_are_told_in_few_lines(served):
+    done = served.with_agent(Problems(3_000, 0), lambda: served.server("-H"))
+    assert done.status == 3
+    *lines, rest, summary = done.lines
+    assert len(lines) == 1_000 and all("cannot open" in line for line in lines)
+    assert "2000 more" in rest and "3,000" in summary
+
+
+def test_problems_have_a_bound(served):
+    attack(served, Problems(1_000_001, 0), "1000000 problems")

@@ -139,7 +139,12 @@ LISTING_ENDS = {
     "twice": lambda count, payload: 2 * [(wire.LISTED, wire.listed(count, 0, [payload]))],
     "entries after the end": lambda count, payload: [(wire.LISTED, wire.listed(count, 0, [payload])), (wire.ENTRIES, wire.entries([("z", FILE)]))],
     "too short": lambda count, payload: [(wire.LISTED, wire.listed(count, 0, [payload])[:-1])],
-    "a problem with a path that is no path": lambda count, payload: [(wire.PROBLEM, Writer().string(b"x").string(b"open").unsigned(99_999).bytes)],
+    "a problem of an errno that is none": lambda count, payload: [(wire.PROBLEM, wire.problem("data", 99_999))],
+    "a problem with a path that is no path": lambda count, payload: [(wire.PROBLEM, wire.problem("data/../x"))],
+    "a problem with what nobody asked for": lambda count, payload: [(wire.PROBLEM, wire.problem("other/x"))],
+    "a problem with a neighbour": lambda count, payload: [(wire.PROBLEM, wire.problem("data2"))],
+    "a problem twice": lambda count, payload: 2 * [(wire.PROBLEM, wire.problem("data/x"))],
+    "a problem after the end": lambda count, payload: [(wire.LISTED, wire.listed(count, 0, [payload])), (wire.PROBLEM, wire.problem("data/x"))],
 }
 
 
@@ -272,6 +277,8 @@ def test_an_honest_agent_after_all_of_it(served):
 def test_frames_that_cannot_be(served):
     def frames(data):
         class Sends(wire.Honest):
+            features = 1
+
             def list(self, _payload):
                 self.connection.send_raw(data)
                 wire.wait_for_the_end(self.connection)
@@ -297,6 +304,16 @@ def test_frames_that_cannot_be(served):
         assert len(data) < (1 << 20) + 10, name
         done = attack(served, frames(data))
         assert done.seconds < 20, name
+
+
+def test_packed_frames_that_were_not_agreed(served):
+    class Packs(wire.Honest):
+        def list(self, _payload):
+            self.connection.send(wire.ENTRIES | wire.PACKED, alphabet.pack(wire.entries([("", ROOT)])))
+            wire.wait_for_the_end(self.connection)
+            raise wire.Gone
+
+    attack(served, Packs(FILES), "not agreed")
 
 
 def test_greetings_that_cannot_be(served):
@@ -385,11 +402,11 @@ def agent(lab):
         yield world
 
 
-def connect(world):
+def connect(world, features=0):
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(world.running.address))
     connection = wire.Connection(sock)
-    connection.send(wire.HELLO, wire.hello())
+    connection.send(wire.HELLO, wire.hello(features=features))
     assert connection.receive()[0] == wire.HELLO
     return connection
 
@@ -477,7 +494,7 @@ def test_agent_ends_a_session_that_breaks_the_protocol(agent, name):
 
 def test_agent_ends_a_session_of_bad_frames(agent):
     for data in (struct.pack("<IB", 1 << 30, wire.LIST), wire.frame(wire.LIST | wire.PACKED, alphabet.pack(bytes(1 << 28), 1)), os.urandom(1_000)):
-        connection = connect(agent)
+        connection = connect(agent, features=1)
         connection.send_raw(data)
         ends(connection)
     for greeting in (wire.frame(wire.HELLO, wire.hello(version=99)), wire.frame(wire.BYE), b"GET / HTTP/1.1\r\n\r\n"):

@@ -127,6 +127,10 @@ def get_entries(payload):
     return listed
 
 
+def problem(path, code=5, tried="open"):
+    return Writer().string(os.fsencode(path)).string(tried).unsigned(code).bytes
+
+
 def listed(count, problems, payloads):
     return Writer().unsigned(count).unsigned(problems).raw(hashlib.sha256(b"".join(payloads)).digest()).bytes
 
@@ -260,6 +264,8 @@ def wait_for_the_end(connection):
 class Honest:
     """An agent of a few files that are not on any disk: path → bytes (a regular file), None (a folder). Steps may be overridden."""
 
+    features = 0  # that it grants
+
     def __init__(self, files):
         self.content = {os.fsencode(path): content for path, content in files.items()}
         self.stats = {}
@@ -282,7 +288,7 @@ class Honest:
     def greet(self):
         type, payload = self.connection.receive()
         assert type == HELLO and get_hello(payload)[0] == 1
-        self.connection.send(HELLO, hello())
+        self.connection.send(HELLO, hello(features=self.features))
 
     def list(self, _payload):
         payload = entries(sorted(self.stats.items(), key=lambda item: alphabet.sort_key(item[0])))

@@ -77,6 +77,7 @@ TEST(Frame, PackedPayloadsUnpackWithinTheLimit) {
   out.flush();
   EXPECT_LT(stream.bytes.size(), 10'000U);
   FrameReader in(stream);
+  in.enable_compression();
   Frame frame;
   ASSERT_TRUE(in.next(frame));
   EXPECT_EQ(frame.payload, text);
