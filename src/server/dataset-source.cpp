@@ -45,8 +45,12 @@ std::vector<std::string> roots_of(const std::vector<std::string>& typed) {
 void expect_entry(const DatasetSource& source, const std::string& path) {
   if (find_entry(source, path)) return;
   std::string_view near = parent_of(path);
-  while (!near.empty() && !find_entry(source, near)) near = parent_of(near);
-  throw Error(ExitStatus::no_input, "there is no /" + escape(path) + " in " + source.name(), "the nearest folder that is there is /" + escape(near) + "; 'syncropy ls' shows what is in it");
+  std::optional<Entry> there;
+  while (!(there = find_entry(source, near)) && !near.empty()) near = parent_of(near);
+  const std::string what = "there is no /" + escape(path) + " in " + source.name();
+  if (there && there->stat.type == FileType::symlink)
+    throw Error(ExitStatus::no_input, what, "/" + escape(near) + " is a symbolic link to " + escape(there->details.link_target) + "; name the path it leads to");
+  throw Error(ExitStatus::no_input, what, std::string("the nearest ") + (there && there->stat.type != FileType::folder ? "file" : "folder") + " that is there is /" + escape(near) + "; 'syncropy ls' shows what is in it");
 }
 
 }  // namespace
@@ -112,8 +116,9 @@ void SelectedEntries::start_root() {
     if (depth++ < levels_.size()) continue;  // entered for the root before
     std::optional<Entry> entry = find_entry(source_, above);
     if (!entry) throw Error(ExitStatus::data, source_.name() + ": its manifest has /" + escape(root) + " but not the folder it lies in", "restore another dataset");
+    const bool included = !levels_.empty() && includes_.match(levels_.back().included, std::string(name_of(above)).c_str(), true);
     enter(std::move(*entry));
-    levels_.back().wanted = false;
+    levels_.back().wanted = levels_.back().wanted || included;
   }
   reader_.emplace(source_.manifest());
   reader_->seek(root);

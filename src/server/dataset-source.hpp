@@ -56,8 +56,8 @@ struct ChosenEntry {
 // A folder on the way comes only when something below it was chosen.
 class SelectedEntries {
  public:
-  // Throws Error(usage) for what cannot be a path, Error(no_input) for a path that is not in the dataset (naming the nearest folder that
-  // is), Error(config) for a pattern that is none.
+  // Throws Error(usage) for what cannot be a path, Error(no_input) for a path that is not in the dataset (naming what is nearest),
+  // Error(config) for a pattern that is none.
   SelectedEntries(const DatasetSource& source, const Selection& selection);
   [[nodiscard]] bool next(ChosenEntry& chosen);
 
