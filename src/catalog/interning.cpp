@@ -14,7 +14,7 @@ std::size_t Interning::Hash::operator()(const Digest& digest) const {
 }
 
 void Interning::look_up(firebird::Transaction& transaction, std::span<const Digest> wanted) {
-  if (known_.size() > most_known) {
+  if (is_full()) {
     known_.clear();
     empty_ = false;
   }

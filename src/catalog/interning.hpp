@@ -15,6 +15,8 @@ class Interning {
   // `last_id`: the highest id of this client in the table; 0 where it has no rows yet, which saves looking for any.
   Interning(const char* table, std::int64_t client, std::int64_t last_id) : table_(table), client_(client), last_id_(last_id), empty_(last_id == 0) {}
 
+  // The next look_up() forgets all: whatever id_of() called new must be in the table by then.
+  [[nodiscard]] bool is_full() const { return known_.size() > most_known; }
   // Makes sure that id_of() knows each of `wanted` that the table holds.
   void look_up(firebird::Transaction& transaction, std::span<const Digest> wanted);
   // The id of `digest`, and whether it is new: then the caller writes its row. Only for what was just looked up.
@@ -26,7 +28,7 @@ class Interning {
   [[nodiscard]] std::int64_t last_id() const { return last_id_; }
 
   // Digests remembered: above this many all are forgotten and looked up again as they come.
-  static constexpr std::size_t most_known = 65'536;
+  static inline std::size_t most_known = 65'536;  // a test sets it lower
   // Digests in one query.
   static constexpr unsigned query_digests = 64;
 

@@ -185,6 +185,8 @@ void Catalog::Recording::State::write_pending() {
     for (const auto& digest : {of_this.access_acl, of_this.default_acl, of_this.xattrs, of_this.extents, of_this.link_target})
       if (digest) sets.push_back(*digest);
   }
+  if (accounts_.is_full()) batches_.accounts.flush();
+  if (sets_.is_full()) batches_.sets.flush();
   accounts_.look_up(transaction_, accounts);
   sets_.look_up(transaction_, sets);
   for (std::size_t i = 0; i < pending_.size(); ++i) write(pending_[i], shared[i]);

@@ -1,5 +1,8 @@
 #include "catalog/recording.hpp"
 
+#include <utility>
+
+#include "catalog/interning.hpp"
 #include "fixture.hpp"
 #include "model/limits.hpp"
 
@@ -162,6 +165,31 @@ TEST_P(RecordingTest, repeated_attributes_are_stored_once_over_recordings) {
   EXPECT_EQ(first_row(catalog, "SELECT (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM attribute_set), (SELECT COUNT(*) FROM xattr), "
                                "(SELECT COUNT(*) FROM entry) FROM rdb$database"),
             "151|130|130|1200");
+}
+
+// What is forgotten for want of room is found again, the rows that were still to be sent included.
+TEST_P(RecordingTest, more_attribute_sets_than_are_remembered) {
+  struct Lower {
+    std::size_t before = std::exchange(Interning::most_known, 90);
+    ~Lower() { Interning::most_known = before; }
+  } const lower;
+  Catalog catalog(location);
+  for (std::uint64_t run = 1; run <= 2; ++run) {
+    std::vector<Entry> entries;
+    std::vector<std::string> ended;
+    for (int i = 0; i < 1'000; ++i) {
+      // Each comes again soon, in the next 80 and later ones, and is new a hundred entries long.
+      Entry entry = file("f" + std::to_string(i));
+      entry.stat.uid = static_cast<std::uint32_t>(i * 7 % 130 + i / 3);
+      entry.details.xattrs = {{"user.number", std::to_string(i / 2 % 300)}};
+      ended.push_back(entry.path);
+      entries.push_back(entry);
+    }
+    record(catalog, dataset_info("web1", run), ended, entries);
+  }
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*), COUNT(DISTINCT digest) FROM attribute_set"), "300|300");
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) - COUNT(DISTINCT digest) FROM account"), "0");
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM xattr"), "300");
 }
 
 TEST_P(RecordingTest, flags_are_shown) {
