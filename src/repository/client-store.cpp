@@ -126,6 +126,22 @@ Fd ClientStore::open_dataset(Tier tier, const std::string& name) const {
   return folder;
 }
 
+std::optional<std::string> ClientStore::manifest_damage(Tier tier, const std::string& name) const {
+  const Fd dataset = open_dataset(tier, name);
+  const std::string subject = name_ + "/" + std::string(name_of(tier)) + "/" + name;
+  try {
+    Fd manifest = open_beneath(dataset.get(), "manifest", O_RDONLY | O_DIRECTORY);
+    if (!manifest) throw_errno(ExitStatus::data, "open", subject + "/manifest");
+    ManifestReader reader(std::move(manifest), subject);
+    Entry entry;
+    while (reader.next(entry)) {}
+    return std::nullopt;
+  } catch (const Error& error) {
+    if (error.status() != ExitStatus::data) throw;
+    return error.what();
+  }
+}
+
 unsigned ClientStore::recover() const {
   unsigned unfinished = 0;
   if (const Fd staging = subfolder(staging_folder, false)) {

@@ -2,6 +2,7 @@
 // The directory with the trees: syncropy-repository(5). Every name in it is built here or in model/dataset.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,8 @@ class ClientStore {
 
   // Opens a dataset's folder and holds a shared lock on it as long as the descriptor lives: expiry passes it over.
   [[nodiscard]] Fd open_dataset(Tier tier, const std::string& name) const;
+  // Reads a dataset's whole manifest: what is wrong with it, or nothing.
+  [[nodiscard]] std::optional<std::string> manifest_damage(Tier tier, const std::string& name) const;
 
   // The rule of recovery: what lies in .staging has no final name and goes to the trash; the link `latest` points to the newest
   // dataset. Safe to apply twice. Returns how many unfinished trees there were. Needs the lock.

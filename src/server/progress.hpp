@@ -7,7 +7,7 @@
 
 namespace syncropy {
 
-// One per client of a run; written by its threads, read by the ticker. Counts only rise.
+// One per client of a run; written by its threads, read by the ticker. Counts only rise, until start_over().
 struct Progress {
   explicit Progress(std::string client_name) : client(std::move(client_name)) {}
   const std::string client;
@@ -17,6 +17,8 @@ struct Progress {
   std::atomic<std::uint64_t> received_files = 0, received_bytes = 0;
   std::atomic<std::uint64_t> linked = 0;        // regular files and symbolic links taken over by a hard link
   std::atomic<std::uint64_t> problems = 0;
+  // What has been received so far is of no use.
+  void start_over() { listed = settled = received_files = received_bytes = linked = problems = 0; }
 };
 
 // "web1: receiving, 12,034 entries, 310 new files, 41.2 MiB".

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "repository/manifest-store.hpp"
+#include "sd/journal.hpp"
+#include "sd/message-ids.hpp"
 #include "util/error.hpp"
 #include "util/folder.hpp"
 
@@ -48,6 +50,33 @@ void record_one(Catalog& catalog, const ClientStore& store, const DatasetInfo* b
   recording.commit(info);
 }
 
+// A damaged segment shows only when it is read, so datasets are checked when something went wrong, not before.
+bool is_damaged(const ClientStore& store, const DatasetInfo& info) {
+  const std::optional<std::string> damage = store.manifest_damage(info.tier, info.name);
+  if (!damage) return false;
+  log(Priority::warning, store.name() + ": " + std::string(name_of(info.tier)) + "/" + info.name + " is not in the catalog: " + *damage,
+      {{"SYNCROPY_CLIENT", store.name()}}, message_id::dataset_damaged);
+  return true;
+}
+
+// Records `info` as what comes after `before`, the recorded datasets by sequence. Of these it takes out of the catalog what turns out to be
+// damaged; the versions such a one had ended are valid again, so that the one before it is what to compare with. False: `info` is damaged.
+bool record_next(Catalog& catalog, const ClientStore& store, std::vector<const DatasetInfo*>& before, const DatasetInfo& info) {
+  for (;;) {
+    try {
+      record_one(catalog, store, before.empty() ? nullptr : before.back(), info);
+      before.push_back(&info);
+      return true;
+    } catch (const Error& error) {
+      if (error.status() != ExitStatus::data) throw;
+      if (is_damaged(store, info)) return false;
+      if (before.empty() || !is_damaged(store, *before.back())) throw;
+    }
+    catalog.expire(store.name(), before.back()->sequence);
+    before.pop_back();
+  }
+}
+
 bool is_same(const DatasetInfo& left, const DatasetInfo& right) {
   return left.sequence == right.sequence && left.tier == right.tier && left.name == right.name;
 }
@@ -78,18 +107,21 @@ RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store) {
     return std::any_of(recorded.begin(), recorded.end(), [&](const RecordedDataset& row) { return row.info.sequence == dataset.info.sequence; });
   };
   const std::uint64_t newest_recorded = recorded.empty() ? 0 : recorded.back().info.sequence;
-  const bool has_gap = std::any_of(stored.begin(), stored.end(), [&](const StoredDataset& dataset) { return dataset.info.sequence < newest_recorded && !is_recorded(dataset); });
+  const bool has_gap = std::any_of(stored.begin(), stored.end(), [&](const StoredDataset& dataset) {
+    return dataset.info.sequence < newest_recorded && !is_recorded(dataset) && !is_damaged(store, dataset.info);
+  });
   if (has_gap) {
     catalog.forget(store.name());
     recorded.clear();
   }
-  const DatasetInfo* before = nullptr;
+  const std::uint64_t rest = recorded.empty() ? 0 : recorded.back().info.sequence;  // what is older and missing is damaged
+  std::vector<const DatasetInfo*> before;
   for (const StoredDataset& dataset : stored) {
-    if (!is_recorded(dataset)) {
-      record_one(catalog, store, before, dataset.info);
+    if (is_recorded(dataset)) {
+      before.push_back(&dataset.info);
+    } else if (dataset.info.sequence > rest && record_next(catalog, store, before, dataset.info)) {
       ++counts.recorded;
     }
-    before = &dataset.info;
   }
   return counts;
 }

@@ -22,7 +22,8 @@ struct RecordCounts {
 
 // Deletes what the catalog has and the repository has not, records what is missing in the order of sequence, each by the difference of its
 // manifest to that of the one before. Where something is missing that is older than what is recorded, the client is recorded anew from the
-// first manifest on. The caller holds the client's lock. Throws what Catalog throws, and Error(data) for a manifest that cannot be read.
+// first manifest on. A dataset whose manifest cannot be read to its end is warned about and not recorded, and if it was it no longer is, once
+// the next one cannot be compared with it. The caller holds the client's lock. Throws what Catalog throws.
 RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store);
 
 // Records a dataset while it is received: a thread reads its manifest behind the one that writes it. The catalog is in line with the

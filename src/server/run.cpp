@@ -57,9 +57,7 @@ class ClientRun {
     const ClientStore::Datasets datasets = store_.datasets();
     for (const DamagedDataset& damaged : datasets.damaged)
       line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {}, message_id::dataset_damaged);
-    std::optional<PreviousDataset> previous = newest(datasets);
-    DatasetInfo info = receive(datasets, previous);
-    previous.reset();  // ends our own reading of it: it may be the one that expires
+    const DatasetInfo info = receive_whole(datasets);
     const bool recorded = record(info);
     summarise(info, Clock::now() - begun);
     expire(info, datasets);
@@ -128,6 +126,33 @@ class ClientRun {
     return PreviousDataset{info, store_.open_dataset(info.tier, info.name)};
   }
 
+  // Damage within the newest manifest shows when it is merged with the listing. Then the run starts over, once, from the newest dataset that
+  // can be read to its end. Segments are shared, so several may be damaged alike.
+  DatasetInfo receive_whole(const ClientStore::Datasets& datasets) {
+    std::optional<PreviousDataset> previous = newest(datasets);
+    try {
+      return receive(datasets, previous);
+    } catch (const Error& error) {
+      if (error.status() != ExitStatus::data || !previous || !is_damaged(previous->info)) throw;
+    }
+    previous.reset();
+    for (auto older = datasets.good.rbegin() + 1; older != datasets.good.rend() && !previous; ++older)
+      if (!is_damaged(older->info)) previous = PreviousDataset{older->info, store_.open_dataset(older->info.tier, older->info.name)};
+    line(Priority::warning, "starts over " + (previous ? "from " + std::string(name_of(previous->info.tier)) + "/" + previous->info.name : "from nothing: everything is fetched"));
+    in_line_ = false;  // the catalog may know the damaged one: record() sees to that
+    feed_.emplace();
+    progress_.start_over();
+    connect();
+    session_spoiled_ = false;
+    return receive(datasets, previous);
+  }
+
+  bool is_damaged(const DatasetInfo& info) {
+    const std::optional<std::string> damage = store_.manifest_damage(info.tier, info.name);
+    if (damage) line(Priority::warning, *damage + ": nothing is taken over from this dataset; delete it, or restore it from a copy", {}, message_id::dataset_damaged);
+    return damage.has_value();
+  }
+
   // list, plan, receive and publish. Whatever fails before the rename leaves nothing behind.
   DatasetInfo receive(const ClientStore::Datasets& datasets, const std::optional<PreviousDataset>& previous) {
     DatasetInfo info;
@@ -142,7 +167,7 @@ class ClientRun {
     Staging staging = store_.begin(info.name);
     try {
       record_live(previous, staging, info);
-      take_dataset(*agent_, client_, previous, staging, info, progress_, feed_, [this](const std::string& path, const std::string& text) {
+      take_dataset(*agent_, client_, previous, staging, info, progress_, *feed_, [this](const std::string& path, const std::string& text) {
         line(Priority::warning, text, {{"SYNCROPY_PATH", path}}, message_id::file_unread);
       });
       progress_.stage = "publishing";
@@ -169,7 +194,7 @@ class ClientRun {
   void record_live(const std::optional<PreviousDataset>& previous, const Staging& staging, const DatasetInfo& info) {
     if (!in_line_) return;  // record() does it, or the next run
     try {
-      recording_.emplace(*catalog_, store_, previous ? &previous->info : nullptr, staging.manifest, feed_, info.sequence);
+      recording_.emplace(*catalog_, store_, previous ? &previous->info : nullptr, staging.manifest, *feed_, info.sequence);
     } catch (const Error&) {
       catalog_.reset();
     }
@@ -284,7 +309,7 @@ class ClientRun {
   std::optional<AgentSession> agent_;
   std::optional<Catalog> catalog_;
   bool in_line_ = false;  // the catalog knew every dataset when the run began
-  SegmentFeed feed_;
+  std::optional<SegmentFeed> feed_{std::in_place};
   std::optional<LiveRecording> recording_;
   bool session_spoiled_ = false;
 };

@@ -364,26 +364,86 @@ def test_a_damaged_dataset_is_left_alone_and_told(lab):
         world.check()
 
 
+def with_a_damaged_newest(lab):
+    """A world of three datasets, what the newest is, and one of its segments, which no other has."""
+    world = harness.World(lab)
+    trees.small(world.source)
+    world.client("a", world.agent(policy={"commands": "any"}).where, pre_command="echo before", post_command="echo after")
+    world.init()
+    for number in range(3):
+        trees.write(world.source / f"new{number}", "new")
+        world.run()
+    newest = world.newest()
+    segment, = (path for path in (newest.folder / "manifest").glob("*.zst") if path.stat().st_nlink == 1)
+    return world, newest, segment
+
+
+def recorded(world):
+    return [row["recorded"] for row in world.list()]
+
+
 def test_the_newest_manifest_damaged(lab):
-    """The dataset before it is compared with instead, or the run says what is wrong: nothing is stored wrongly."""
-    with harness.World(lab) as world:
-        trees.small(world.source)
-        world.client("a", world.agent().where)
-        world.init()
-        world.run()
-        world.run()
-        newest = world.newest()
-        segment = next((newest.folder / "manifest").glob("*.zst"))
+    """The run goes on from the dataset before it, and so do those after it: nothing is stored wrongly, and nothing fetched again."""
+    world, newest, segment = with_a_damaged_newest(lab)
+    with world:
         content = segment.read_bytes()
         segment.chmod(0o600)
         segment.write_bytes(content[:40] + bytes([content[40] ^ 0xFF]) + content[41:])
-        done = world.server("-H")
-        assert_one_line(done, 65, newest.name)
+        trees.write(world.source / "newer", "new")
+        before = world.snapshot()
+        done = world.run()
+        assert any("warning" in line and newest.name in line and "nothing is taken over" in line for line in done.lines), done
+        assert sum("before" in line for line in done.lines) == sum("after" in line for line in done.lines) == 1, done
+        stored.check_is(world.newest(), world.source, before)
+        assert world.newest().new_files == 2  # its own, and what only the damaged one has
+        assert recorded(world) == [True, True, False, True]
+        trees.write(world.source / "later", "later")
+        for tier in ("day", "hour"):
+            done = world.run(tier)
+            assert not any("datasets that an earlier run" in line for line in done.lines), done
+            assert any(newest.name in line and "not in the catalog" in line for line in done.lines), done
+        assert recorded(world) == [True, True, False, True, True, True]
+        assert world.newest().new_files == 0
+        # From another copy it is whole again, and recorded.
         segment.write_bytes(content)
+        world.run()
+        world.check()
+
+
+def test_the_newest_manifest_damaged_and_all_that_share_it(lab):
+    world, newest, segment = with_a_damaged_newest(lab)
+    with world:
+        world.run()
+        shared, = (path for path in (newest.folder / "manifest").glob("*.zst"))
+        assert shared.stat().st_nlink == 2
+        for dataset in world.datasets():
+            for path in (dataset.folder / "manifest").glob("*.zst"):
+                path.chmod(0o600)
+                os.truncate(path, 30)
+        trees.write(world.source / "newer", "new")
         before = world.snapshot()
         world.run()
         stored.check_is(world.newest(), world.source, before)
+        assert recorded(world) == [False] * 4 + [True]
+        assert world.newest().new_files == world.newest().files - 1  # a second name of one
+        world.run()
+        assert world.newest().new_files == 0
+        for dataset in world.datasets()[:4]:
+            assert world.server("-H", "--del-dataset", f"a/hour/{dataset.name}").status == 0
         world.check()
+
+
+def test_a_damaged_manifest_does_not_keep_others_out_of_the_catalog(lab):
+    """Neither where it is the first nor in the middle, for a catalog that is made anew."""
+    world, newest, segment = with_a_damaged_newest(lab)
+    with world:
+        world.run()
+        for number in (0, 2):
+            for path in (world.datasets()[number].folder / "manifest").glob("*.zst"):
+                path.unlink()
+        (world.repository / ".syncropy/catalog.fdb").unlink()
+        world.run()
+        assert recorded(world) == [False, True, False, True, True]
 
 
 def test_datasets_that_are_not_there(good):
