@@ -1,6 +1,7 @@
 #include "model/codec.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "model/limits.hpp"
 
@@ -39,6 +40,7 @@ void put_acl(ByteWriter& out, const std::vector<AclEntry>& acl) {
 
 std::vector<AclEntry> get_acl(ByteReader& in) {
   std::vector<AclEntry> acl;
+  unsigned seen = 0;  // kinds that stand once: those without an id
   const std::uint64_t count = in.unsigned_at_most(limits::acl_entries);
   if (count == 0) in.reject("holds an empty ACL");
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -51,6 +53,7 @@ std::vector<AclEntry> get_acl(ByteReader& in) {
       entry.id = static_cast<std::uint32_t>(in.unsigned_at_most(UINT32_MAX));
       entry.name = in.string_at_most(limits::account_name_bytes);
     }
+    else if (std::exchange(seen, seen | 1U << (head >> 3)) & 1U << (head >> 3)) in.reject("holds an ACL with an entry that can stand only once, twice");
     acl.push_back(std::move(entry));
   }
   return acl;

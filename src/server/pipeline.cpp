@@ -26,7 +26,17 @@ bool has_vanished(std::uint32_t code) { return code == ENOENT || code == ESTALE 
 
 bool takes_known(const Flight& flight) { return flight.offer_known && flight.before; }
 
+std::size_t bytes_of(const Details& details) {
+  std::size_t bytes = details.owner.size() + details.group.size() + details.link_target.size() + details.extents.size() * sizeof(Extent);
+  for (const auto* acl : {&details.access_acl, &details.default_acl})
+    for (const AclEntry& entry : *acl) bytes += sizeof entry + entry.name.size();
+  for (const Xattr& xattr : details.xattrs) bytes += sizeof xattr + xattr.name.size() + xattr.value.size();
+  return bytes;
+}
+
 }  // namespace
+
+std::size_t bytes_of(const Entry& entry) { return entry.path.size() + bytes_of(entry.details); }
 
 struct Pipeline::Job {
   EntryBatch* links = nullptr;                 // either a batch to link …
@@ -210,7 +220,9 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
       return;
     case MessageType::data: {
       const Data data = get_data(frame.payload);
-      progress_.received_bytes += data.bytes.size();
+      // What comes again after a restart is no progress.
+      flight.taken += data.bytes.size();
+      if (flight.taken > flight.most_taken) progress_.received_bytes += flight.taken - std::exchange(flight.most_taken, flight.taken);
       FileSink& file = begun();
       charge(flight, data.bytes.size() + (data.offset > file.position() ? data.offset - file.position() : 0));
       return file.data(data.offset, data.bytes);
@@ -230,6 +242,8 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
     }
     case MessageType::restart:
       static_cast<void>(get_id(frame.payload));
+      if (++flight.restarts > limits::restarts) reject("began /" + escape(flight.item->entry.path) + " anew more than twice");
+      flight.taken = 0;
       refund(flight);
       return begun().restart();
     case MessageType::file:
@@ -322,6 +336,8 @@ void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
   Flight again = std::move(flight);
   again.before.reset();
   again.offer_known = again.answered = again.predecessor_damaged = false;
+  again.restarts = 0;
+  again.taken = 0;
   flights_.erase(id);
   retries_.push_back(std::move(again));
   wake_planner();
@@ -355,6 +371,7 @@ void Pipeline::follow_leader(Worker& worker, const Entry& leader, Flight& flight
   entry.flags = leader.flags;
   worker.builder.link_within(leader.path, entry);
   ++progress_.linked;
+  add_details(*flight.batch, entry);
   settle(*flight.batch);
 }
 
@@ -368,8 +385,7 @@ void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
     const auto group = groups_.find(*flight.leads);
     followers = std::move(group->second.waiting);
     group->second.waiting.clear();
-    if (!good || group->second.seen >= entry.stat.links) groups_.erase(group);
-    else group->second.leader = entry;
+    if (!good || group->second.seen >= entry.stat.links || !remember(group->second, group->second.leader, entry)) forget(group);
     if (!good) {
       for (Flight& follower : followers) retries_.push_back(std::move(follower));
       followers.clear();
@@ -378,6 +394,7 @@ void Pipeline::land(Worker& worker, std::uint32_t id, Flight& flight) {
   }
   for (Flight& follower : followers) follow_leader(worker, entry, follower);
   EntryBatch& batch = *flight.batch;
+  add_details(batch, entry);
   const std::lock_guard lock(mutex_);
   flights_.erase(id);
   // The planner has something to do when it can write a batch, or send a request that is worth a message.
@@ -391,6 +408,30 @@ void Pipeline::charge(Flight& flight, std::uint64_t bytes) {
     throw Error(ExitStatus::protocol, "the client's files are larger than " + std::to_string(max_bytes_) + " bytes together", "raise 'max_bytes' of the client if that is meant");
   content_bytes_ += bytes;
   flight.charged += bytes;
+}
+
+// Attributes that an answer has brought stay in the line until the batches before theirs are written.
+void Pipeline::add_details(EntryBatch& batch, const Entry& entry) {
+  const std::size_t bytes = bytes_of(entry.details);
+  const std::lock_guard lock(mutex_);
+  batch.bytes += bytes;
+  line_bytes_ += bytes;
+  if (line_bytes_ > limits::most_line_bytes)
+    throw Error(ExitStatus::protocol, "the attributes of files that wait for others before them take more than 512 MiB", "exclude the files with very large ACLs or extended attributes, or check that it is a Syncropy of a fitting version");
+}
+
+bool Pipeline::remember(Group& group, std::optional<Entry>& place, const Entry& entry) {
+  const std::size_t bytes = sizeof(Group) + bytes_of(entry);
+  if (bytes > limits::group_bytes - group_bytes_) return false;
+  group_bytes_ += bytes;
+  group.bytes += bytes;
+  place = entry;
+  return true;
+}
+
+void Pipeline::forget(std::unordered_map<InodeKey, Group, InodeKeyHash>::iterator group) {
+  group_bytes_ -= group->second.bytes;
+  groups_.erase(group);
 }
 
 void Pipeline::refund(Flight& flight) {
@@ -431,10 +472,20 @@ std::uint64_t Pipeline::events() {
 
 bool Pipeline::next_listing(std::string& payload) {
   const std::lock_guard lock(mutex_);
-  if (listing_.empty() || line_items_ >= limits::line_items) return false;
+  if (listing_.empty()) return false;
   payload = std::move(listing_.front());
   listing_.pop_front();
   return true;
+}
+
+bool Pipeline::has_room() {
+  const std::lock_guard lock(mutex_);
+  return line_items_ < limits::line_items && line_bytes_ < limits::line_bytes;
+}
+
+const EntryBatch* Pipeline::front() {
+  const std::lock_guard lock(mutex_);
+  return line_.empty() ? nullptr : line_.front().get();
 }
 
 std::optional<std::uint64_t> Pipeline::listing_end() {
@@ -475,10 +526,16 @@ Pipeline::Part Pipeline::join_group(Flight& flight, std::uint64_t filesystem, co
     if (!is_new) ++group.seen;
     const bool all_seen = group.seen >= stat.links;
     if (is_new && before != nullptr) {
-      group.linked = *before;
+      if (!remember(group, group.linked, *before)) forget(found);
       return Part::linked;
     }
+    if (is_new && group_bytes_ > limits::group_bytes - sizeof(Group)) {
+      forget(found);
+      return Part::leads;
+    }
     if (is_new) {
+      group.bytes = sizeof(Group);
+      group_bytes_ += group.bytes;
       flight.leads = key;
       return Part::leads;
     }
@@ -489,7 +546,7 @@ Pipeline::Part Pipeline::join_group(Flight& flight, std::uint64_t filesystem, co
         item.entry = *group.linked;
         item.link_from = std::exchange(item.entry.path, std::move(path));
       }
-      if (all_seen) groups_.erase(found);
+      if (all_seen) forget(found);
       // An inode that changed between two of its names being listed: this one is fetched by itself, the next run brings them together.
       return same ? Part::linked : Part::leads;
     }
@@ -499,7 +556,7 @@ Pipeline::Part Pipeline::join_group(Flight& flight, std::uint64_t filesystem, co
       return Part::follows;
     }
     job.leader = group.leader;
-    if (all_seen) groups_.erase(found);
+    if (all_seen) forget(found);
   }
   job.follower = std::move(flight);
   enqueue(*workers_[key.inode % workers_.size()], std::move(job));
@@ -520,7 +577,12 @@ void Pipeline::add_pending(EntryBatch& batch) {
   ++batch.pending;
 }
 
-void Pipeline::seal(EntryBatch& batch, bool has_links) {
+void Pipeline::seal(EntryBatch& batch, bool has_links, std::size_t bytes) {
+  {
+    const std::lock_guard lock(mutex_);
+    batch.bytes += bytes;
+    line_bytes_ += bytes;
+  }
   if (!has_links) return settle(batch);
   // The planner's own count passes on to the job.
   Job job;
@@ -535,6 +597,7 @@ std::unique_ptr<EntryBatch> Pipeline::take_front() {
   std::unique_ptr<EntryBatch> batch = std::move(line_.front());
   line_.pop_front();
   line_items_ -= limits::batch_items;
+  line_bytes_ -= batch->bytes;
   return batch;
 }
 

@@ -31,6 +31,10 @@ struct FetchedFile;
 namespace limits {
 inline constexpr std::size_t batch_items = 256;
 inline constexpr std::size_t line_items = 32'768;        // planned and not in the manifest yet
+inline constexpr std::size_t line_bytes = 64U << 20;     // paths and attributes of those: above it nothing more is planned
+inline constexpr std::size_t most_line_bytes = 512U << 20;  // with the attributes that answers have brought since
+inline constexpr std::size_t group_bytes = 256U << 20;   // leaders of inodes with several names: above it, names are fetched by themselves
+inline constexpr unsigned restarts = 2;                  // of one file
 inline constexpr std::size_t queued_bytes = 8U << 20;    // content that waits for one worker, and once more what it is busy with
 inline constexpr std::size_t queued_problems = 1U << 20;  // bytes of problems of a listing that wait for the planner
 inline constexpr std::size_t queued_jobs = 4'096;        // jobs that wait for one worker, likewise
@@ -46,6 +50,7 @@ struct Item {
 struct EntryBatch {
   std::vector<Item> items;   // at most limits::batch_items, reserved: an item never moves
   std::size_t pending = 1;   // items (and the planner, until it seals) that are not settled; under Pipeline::mutex
+  std::size_t bytes = 0;     // of its entries, as far as they are known; likewise
 };
 
 // Regular files with several names. The first name that is met leads the others: it is linked from the dataset before, and so are they,
@@ -68,6 +73,8 @@ struct Flight {
   bool answered = false;            // its closing answer has arrived
   bool predecessor_damaged = false;
   std::uint64_t charged = 0;        // of Pipeline::content_bytes_
+  unsigned restarts = 0;
+  std::uint64_t taken = 0, most_taken = 0;  // bytes of content since its last restart, and the most that it ever was
 };
 
 struct Group {
@@ -75,7 +82,11 @@ struct Group {
   std::optional<Entry> leader;      // the leader was fetched and is settled: followers link to it
   std::vector<Flight> waiting;
   std::uint64_t seen = 1;
+  std::size_t bytes = 0;            // of Pipeline::group_bytes_
 };
+
+// What an entry takes in memory: path, names and attributes.
+[[nodiscard]] std::size_t bytes_of(const Entry& entry);
 
 class Pipeline {
  public:
@@ -96,8 +107,12 @@ class Pipeline {
   [[nodiscard]] std::uint64_t events();
   // Returns once the number is no longer `seen`.
   void wait(std::uint64_t seen);
-  // The payload of the next entries message; false while there is none or the line is full.
+  // The payload of the next entries message; false while there is none.
   [[nodiscard]] bool next_listing(std::string& payload);
+  // For another batch in the line, by its items and their bytes. Nothing may be planned or asked for while there is none, but for the
+  // front batch: once that is written, there is room again.
+  [[nodiscard]] bool has_room();
+  [[nodiscard]] const EntryBatch* front();
   // Once all entries messages were handed out: how many entries the agent says it listed.
   [[nodiscard]] std::optional<std::uint64_t> listing_end();
   // An item that must be fetched without an offer.
@@ -114,7 +129,8 @@ class Pipeline {
   // A new batch at the end of the line; the planner adds items, counts each pending one, and seals.
   [[nodiscard]] EntryBatch& open_batch();
   void add_pending(EntryBatch& batch);
-  void seal(EntryBatch& batch, bool has_links);
+  // `bytes`: of its entries, as bytes_of() tells.
+  void seal(EntryBatch& batch, bool has_links, std::size_t bytes);
   // The batch at the front once it is settled, else null.
   [[nodiscard]] std::unique_ptr<EntryBatch> take_front();
   // Nothing is on its way and nothing is left in line.
@@ -148,8 +164,12 @@ class Pipeline {
   void charge(Flight& flight, std::uint64_t bytes);
   void refund(Flight& flight);
   void check_on();
+  void add_details(EntryBatch& batch, const Entry& entry);
   void settle(EntryBatch& batch);
-  void wake_planner();  // with mutex_ held
+  // With mutex_ held:
+  void wake_planner();
+  [[nodiscard]] bool remember(Group& group, std::optional<Entry>& place, const Entry& entry);
+  void forget(std::unordered_map<InodeKey, Group, InodeKeyHash>::iterator group);
 
   Progress& progress_;
   const std::uint64_t max_bytes_;
@@ -167,11 +187,12 @@ class Pipeline {
   std::optional<std::uint64_t> listing_end_;
 
   std::deque<std::unique_ptr<EntryBatch>> line_;
-  std::size_t line_items_ = 0;
+  std::size_t line_items_ = 0, line_bytes_ = 0;
   std::unordered_map<std::uint32_t, Flight> flights_;   // values are stable: a worker holds a pointer while it works
   std::uint32_t next_id_ = 1;
   std::deque<Flight> retries_;
   std::unordered_map<InodeKey, Group, InodeKeyHash> groups_;
+  std::size_t group_bytes_ = 0;
   std::vector<Problem> problems_;
   std::size_t problem_bytes_ = 0;
   std::uint64_t content_bytes_ = 0;   // of the files that were fetched, holes included, as far as they have come

@@ -53,12 +53,9 @@ class Planner {
       report(on_problem);
       while (std::optional<Flight> retry = pipeline_->next_retry()) outbox_.push_back(std::move(*retry));
       busy = send_requests() || busy;
-      std::string payload;
-      if (outbox_.size() < limits::fetch_window && pipeline_->next_listing(payload)) {
-        plan(payload);
-        agent_.send_credit(1);
+      if (outbox_.size() < limits::fetch_window && plan()) {
         busy = true;
-      } else if (const std::optional<std::uint64_t> listed = pipeline_->listing_end()) {
+      } else if (const std::optional<std::uint64_t> listed = pipeline_->listing_end(); listed && listing_.empty()) {
         if (!listing_done_) end_listing(*listed);
         if (outbox_.empty() && pipeline_->is_idle()) break;
       }
@@ -92,15 +89,31 @@ class Planner {
  private:
   // --- planning
 
-  void plan(std::string_view payload) {
-    ByteReader in(payload, ExitStatus::protocol, "the agent's listing");
-    std::string previous_path;
+  // Plans what there is room for, of one entries message: its paths may take very much more than its bytes. False when nothing can be done.
+  bool plan() {
+    if (listing_.empty()) {
+      if (!pipeline_->next_listing(listing_)) return false;
+      listing_at_ = 0;
+      listing_path_.clear();
+    }
+    ByteReader in(std::string_view(listing_).substr(listing_at_), ExitStatus::protocol, "the agent's listing");
+    const std::size_t all = in.remaining();
     while (!in.at_end()) {
-      ListedEntry listed = get_listed_entry(in, previous_path);
-      previous_path = listed.path;
+      if (batch_ != nullptr && batch_->items.size() == limits::batch_items) seal();
+      if (batch_ == nullptr) {
+        if (!pipeline_->has_room()) break;
+        batch_ = &pipeline_->open_batch();
+      }
+      ListedEntry listed = get_listed_entry(in, listing_path_);
+      listing_path_ = listed.path;
       check(listed);
       plan_entry(std::move(listed));
     }
+    listing_at_ += all - in.remaining();
+    if (!in.at_end()) return in.remaining() != all;
+    listing_.clear();
+    agent_.send_credit(1);
+    return true;
   }
 
   // What a hostile agent could do with a listing: names twice or out of order, a file with something in it, no end.
@@ -133,10 +146,6 @@ class Planner {
   }
 
   void plan_entry(ListedEntry&& listed) {
-    if (batch_ == nullptr || batch_->items.size() == limits::batch_items) {
-      seal();
-      batch_ = &pipeline_->open_batch();
-    }
     if (listed.stat.type == FileType::folder) builder_.make_folder(listed.path);
     const bool known = advance_to(listed.path);
     Item& item = batch_->items.emplace_back();
@@ -147,13 +156,18 @@ class Planner {
     if (unchanged) {
       have_old_ = false;
       item.entry = std::move(old_);
+      batch_bytes_ += bytes_of(item.entry);
       link(item, item.entry.stat.type == FileType::regular || item.entry.stat.type == FileType::symlink);
       if (item.link && has_other_names(item.entry.stat) && pipeline_->join_group(flight, listed.stat.filesystem, &item.entry) == Pipeline::Part::follows) item.link = false;
       return;
     }
     item.entry.path = std::move(listed.path);
+    batch_bytes_ += item.entry.path.size();
     item.entry.stat = listed.stat;
-    if (known && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) flight.before = std::move(old_);
+    if (known && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) {
+      batch_bytes_ += bytes_of(old_);
+      flight.before = std::move(old_);
+    }
     if (known) have_old_ = false;
     if (listed.unread) {
       item.entry.flags = unread;  // the agent has said why
@@ -194,7 +208,7 @@ class Planner {
   }
 
   void seal() {
-    if (batch_ != nullptr) pipeline_->seal(*batch_, links_);
+    if (batch_ != nullptr) pipeline_->seal(*batch_, links_, std::exchange(batch_bytes_, 0));
     batch_ = nullptr;
     links_ = false;
   }
@@ -211,13 +225,20 @@ class Planner {
 
   bool send_requests() {
     bool sent = false;
-    while (!outbox_.empty()) {
+    // Where the line is full of what has come, only what it waits for is asked for: the rest would come on top.
+    std::size_t wanted = outbox_.size();
+    if (wanted > 0 && !pipeline_->has_room()) {
+      const EntryBatch* front = pipeline_->front();
+      wanted = static_cast<std::size_t>(std::stable_partition(outbox_.begin(), outbox_.end(), [&](const Flight& flight) { return flight.batch == front; }) - outbox_.begin());
+    }
+    while (wanted > 0) {
       // A full message, or all there is: the pipeline's events come at multiples of a message.
       std::size_t room = std::min(pipeline_->room_for_fetches(), limits::fetch_batch);
-      if (room < std::min(outbox_.size(), limits::fetch_batch)) break;
+      room = std::min(room, wanted);
+      if (room < std::min(wanted, limits::fetch_batch)) break;
       std::vector<FetchRequest> requests;
       std::size_t bytes = 0;
-      for (; room > 0 && !outbox_.empty() && bytes < fetch_payload; --room) {
+      for (; room > 0 && bytes < fetch_payload; --room, --wanted) {
         requests.push_back(request_for(outbox_.front()));
         bytes += requests.back().path.size() + 16 * requests.back().blocks.size();
         requests.back().id = pipeline_->launch(std::move(outbox_.front()));
@@ -315,6 +336,9 @@ class Planner {
   bool have_old_ = false, old_ended_ = false;
   EntryBatch* batch_ = nullptr;
   bool links_ = false;
+  std::size_t batch_bytes_ = 0;
+  std::string listing_, listing_path_;  // the message that is being planned, and the path before the next entry's
+  std::size_t listing_at_ = 0;
   std::deque<Flight> outbox_;
   std::string last_path_, folder_;
   std::uint64_t listed_ = 0, listed_bytes_ = 0, problems_ = 0;

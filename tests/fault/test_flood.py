@@ -9,8 +9,8 @@ import alphabet
 import harness
 import trees
 import wire
-from alphabet import Stat
-from test_hostile import FILES, Answers, attack, ended, served, sha, streamed  # noqa: F401
+from alphabet import Stat, Writer
+from test_hostile import DIR, FILES, ROOT, Answers, attack, ended, raw_entry, served, sha, streamed  # noqa: F401
 
 TiB = 1 << 40
 
@@ -186,3 +186,71 @@ def test_many_problems_are_told_in_few_lines(served):
 
 def test_problems_have_a_bound(served):
     attack(served, Problems(1_000_001, 0), "1000000 problems")
+
+
+# --- memory
+
+
+def test_paths_that_share_all_but_their_end(served):
+    """20 bytes an entry on the wire, 30,000 in memory."""
+    class Deep(wire.Honest):
+        def list(self, _payload):
+            path, folders = b"data", [("", ROOT), ("data", DIR)]
+            for _ in range(120):
+                path += b"/" + b"d" * 250
+                folders.append((path, DIR))
+            self.connection.send(wire.ENTRIES, wire.entries(folders))
+            for start in range(0, 200_000, 20_000):
+                payload = raw_entry(0, path + b"/e%06d" % start)
+                for number in range(start + 1, start + 20_000):
+                    payload += raw_entry(len(path) + 2, b"%06d" % number)
+                self.connection.send(wire.ENTRIES, payload)
+            wire.wait_for_the_end(self.connection)
+            raise wire.Gone
+
+        def answer(self, request):
+            pass
+
+    assert peak_of(served, Deep(FILES), 6) < 400
+
+
+def test_attributes_that_wait_for_a_file_before_them(served):
+    """All is answered but the first: what was answered is kept until that is there, and so has a bound."""
+    class Withholds(wire.Honest):
+        features = 1
+
+        def __init__(self):
+            super().__init__({"": None, "data": None} | {f"data/{number:05}": None for number in range(3_000)})
+            self.first = True
+            self.acl = Writer().unsigned(8_192)
+            for number in range(8_192):
+                self.acl.byte(8 * 2 + 7).unsigned(number % 128).string(b"")
+
+        def answer(self, request):
+            if self.first:
+                self.first = False
+                return
+            out = Writer().unsigned(request.id)
+            alphabet.put_stat(out, self.stats[request.path])
+            out.byte(0).byte(3).string(b"").string(b"").raw(self.acl.bytes).raw(self.acl.bytes).byte(0).byte(0)
+            self.connection.send(wire.FILE | wire.PACKED, alphabet.pack(bytes(out.bytes)))
+
+    assert peak_of(served, Withholds(), 10) < 800
+
+
+def test_an_acl_with_an_owner_twice(served):
+    def answer(request, stat, content):
+        out = Writer().unsigned(request.id)
+        alphabet.put_stat(out, stat)
+        out.byte(0).byte(1).string(b"").string(b"").unsigned(2).raw(bytes([8 + 7, 8 + 7])).byte(wire.HERE).optional_digest(sha(content)).raw(content)
+        return [(wire.FILE, bytes(out.bytes))]
+
+    attack(served, Answers(answer), "only once")
+
+
+def test_a_file_that_begins_anew_for_ever(served):
+    content = b"changed content"
+    play = Answers(lambda r, s, c: streamed(r, s, c, *(3 * [(wire.DATA, wire.data(r.id, 0, content)), (wire.RESTART, wire.only(r.id))]), (wire.DATA, wire.data(r.id, 0, c))))
+    attack(served, play, "anew")
+    assert play.made
+
