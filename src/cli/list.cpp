@@ -34,12 +34,14 @@ Filter parse_filter(const std::string& what) {
   return filter;
 }
 
-// What the catalog knows, as "CLIENT/SEQUENCE"; none when it is away (which is said on standard error).
+std::string name_and_sequence(const DatasetInfo& info) { return full_name(info) + " " + std::to_string(info.sequence); }
+
+// What the catalog knows, as name_and_sequence() of each; none when it is away (which is said on standard error).
 std::optional<std::set<std::string>> recorded_datasets(const ServerSettings& settings, const Repository& repository) {
   try {
     Catalog catalog = Catalog::open_existing(catalog_location(settings.database, repository));
     std::set<std::string> recorded;
-    for (const RecordedDataset& dataset : catalog.datasets()) recorded.insert(dataset.info.client + "/" + std::to_string(dataset.info.sequence));
+    for (const RecordedDataset& dataset : catalog.datasets()) recorded.insert(name_and_sequence(dataset.info));
     return recorded;
   } catch (const Error& error) {
     log(Priority::warning, "what the catalog knows cannot be told: " + error.line());
@@ -71,7 +73,7 @@ ExitStatus verb_list(const std::string& config, const std::string& what, bool js
     for (const DamagedDataset& damaged : all.damaged)
       log(Priority::warning, client + "/" + std::string(name_of(damaged.tier)) + "/" + damaged.name + " is damaged: " + damaged.why);
   }
-  auto in_catalog = [&](const DatasetInfo& info) { return !recorded ? "unknown" : recorded->contains(info.client + "/" + std::to_string(info.sequence)) ? "yes" : "no"; };
+  auto in_catalog = [&](const DatasetInfo& info) { return !recorded ? "unknown" : recorded->contains(name_and_sequence(info)) ? "yes" : "no"; };
   if (json) {
     for (const DatasetInfo& info : datasets) {
       const std::string_view known = in_catalog(info);

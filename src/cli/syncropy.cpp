@@ -58,6 +58,8 @@ int operate(int argc, char** argv) {
   cat->add_option("--from", sent.from, "a dataset's folder, wherever it lies, instead of DATASET")->type_name("FOLDER");
   auto* check_config = app.add_subcommand("check-config", "check a configuration and say what it means");
   check_config->add_option("FILE", check, "a file, or a NAME");
+  auto* complete = app.add_subcommand("complete", "for shells: what may follow")->group("");
+  complete->add_option("WORD", words, "a dataset, then paths; the last is being typed");
   auto* sql = app.add_subcommand("sql", "ask the catalog: views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS");
   sql->add_option("QUERY", query, "a SELECT statement")->required();
   try {
@@ -87,6 +89,7 @@ int operate(int argc, char** argv) {
     if (words.size() != 1) throw Error(ExitStatus::usage, "cat takes one path, not " + std::to_string(words.size()), "'syncropy export' takes several");
     return static_cast<int>(verb_cat(config, sent.dataset, words.front(), sent.from));
   }
+  if (*complete) return static_cast<int>(verb_complete(config, words));
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
   if (*sql) return static_cast<int>(verb_sql(config, query));
   return static_cast<int>(ExitStatus::usage);

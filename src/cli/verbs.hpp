@@ -33,6 +33,8 @@ struct ExportArguments {
 ExitStatus verb_export(const std::string& config, const ExportArguments& arguments);
 ExitStatus verb_cat(const std::string& config, const std::string& dataset, const std::string& path, const std::string& from);
 ExitStatus verb_check_config(const std::string& config);
+// What may follow: of `words`, a dataset and then paths in it, the last is being typed. Prints one a line, and nothing where it cannot tell.
+ExitStatus verb_complete(const std::string& config, const std::vector<std::string>& words);
 ExitStatus verb_sql(const std::string& config, const std::string& query);
 
 // The configuration that `config` means. With none in or several in /etc/syncropy, an Error that names them.
