@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import stat
+import subprocess
 import threading
 
 import harness
@@ -75,6 +76,18 @@ def test_a_filesystem_without_attributes(featured):
         assert what in told, done
     got = trees.scan(under(target, featured) / "attributes")
     assert got[b"ping"].mode == 0o755 and got[b"xattrs"].digest == featured.before[b"attributes/xattrs"].digest
+
+
+def test_a_filesystem_without_hard_links(featured, place):
+    """Names of an inode become copies, and that is told. (vfat cannot be mounted everywhere: its answer is injected.)"""
+    command = ["strace", "-f", "-o", place.parent / "strace.log", "-e", "trace=linkat", "-e", "inject=linkat:error=EPERM", featured.lab.program("syncropy")]
+    paths = [featured.source / name for name in ("links/first", "links/second", "third-of-first")]
+    done = subprocess.run([*command, "-c", featured.configuration, "restore", "--local", place, "a", *paths], capture_output=True, text=True, env=featured.environment)
+    assert "(INJECTED)" in (place.parent / "strace.log").read_text()
+    assert done.returncode == 3 and "not given back: hard link of 2 entries" in done.stderr, done
+    got = trees.scan(under(place, featured))
+    for path in (b"links/first", b"links/second", b"third-of-first"):
+        assert got[path].digest == featured.before[path].digest and got[path].mtime == featured.before[path].mtime and got[path].links == 1
 
 
 # --- Those who would do harm
