@@ -9,6 +9,7 @@ import time
 import harness
 import stored
 import trees
+import wire
 from harness import assert_one_line
 
 
@@ -76,6 +77,28 @@ def test_sigterm_to_the_server_during_a_run(lab):
         assert any("interrupted run" in line for line in done.lines) == left
         stored.check_is(world.newest(), world.source, before)
         world.check()
+
+
+def test_sigterm_to_a_server_whose_agent_only_lives(world):
+    """An agent that sends nothing but signs of life, or nothing at all, holds up a run and not its end."""
+    class Lives(wire.Honest):
+        def list(self, _payload):
+            try:
+                while True:
+                    self.connection.send(wire.ALIVE)
+                    time.sleep(0.2)
+            except wire.Gone:
+                return
+
+    agent = world.keep(wire.FakeAgent(world.folder / "lives.socket", Lives({"": None})))
+    world.client("a", {"host": str(agent.path), "ssl": False}, path="/data")
+    world.init()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        run = world.start("-c", world.configuration, "-H")
+        harness.wait_until(lambda: any((world.repository / "a").glob(".staging/*")), "it has begun")
+        time.sleep(0.5)
+        run.kill(number)
+        assert run.wait(5) == -number
 
 
 def test_idle_exit_and_a_new_activation(lab):
