@@ -42,6 +42,15 @@ bool is_exit_status(std::uint64_t value) {
   }
 }
 
+// What a peer may say of itself: what the others mean (published, recorded, damaged here) only this side can know.
+ExitStatus status_of_peer(std::uint64_t value) {
+  switch (static_cast<ExitStatus>(value)) {
+    case ExitStatus::command: case ExitStatus::no_input: case ExitStatus::unavailable: case ExitStatus::io: case ExitStatus::refused: case ExitStatus::config:
+      return static_cast<ExitStatus>(value);
+    default: return ExitStatus::protocol;
+  }
+}
+
 }  // namespace
 
 void put(ByteWriter& out, const Hello& message) {
@@ -71,10 +80,8 @@ void put(ByteWriter& out, const ErrorMessage& message) {
 
 ErrorMessage get_error(std::string_view payload) {
   ByteReader in = reader_of(payload, "an error message of the peer");
-  const std::uint64_t status = in.unsigned_at_most(255);
-  if (!is_exit_status(status)) in.reject("has a status that no error has");
   ErrorMessage message;
-  message.status = static_cast<ExitStatus>(status);
+  message.status = status_of_peer(in.unsigned_at_most(255));
   message.text = in.string_at_most(limits::error_text_bytes);
   message.remedy = in.string_at_most(limits::error_text_bytes);
   in.expect_end();

@@ -339,6 +339,9 @@ def test_greetings_that_cannot_be(served):
     assert_one_line(done, 77, r"no \x1b[2J\nentry", r"ask \x07 nicely")
     assert served.state() == before
     attack(served, Greets((wire.ERROR, Writer().unsigned(1_000).string("x").string("").bytes)))
+    # Only a server knows what it has published, recorded, or found damaged.
+    for status in (0, 1, 2, 3, 4, 6, 65, 70, 73, 75, 99):
+        attack(served, Greets((wire.ERROR, Writer().unsigned(status).string("the dataset is published").string("").bytes)))
 
 
 def test_an_agent_that_hangs_up_in_order(served):
