@@ -1,6 +1,7 @@
 #include "server/pipeline.hpp"
 
 #include <cerrno>
+#include <random>
 
 #include "repository/tree.hpp"
 #include "util/error.hpp"
@@ -35,6 +36,17 @@ std::size_t bytes_of(const Details& details) {
 }
 
 }  // namespace
+
+std::size_t InodeKeyHash::operator()(const InodeKey& key) const {
+  static const std::uint64_t seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
+  // The finisher of SplitMix64, once for each number.
+  auto mix = [](std::uint64_t value) {
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9U;
+    value = (value ^ value >> 27) * 0x94D049BB133111EBU;
+    return value ^ value >> 31;
+  };
+  return mix(mix(key.inode ^ seed) + key.filesystem + seed);
+}
 
 std::size_t bytes_of(const Entry& entry) { return entry.path.size() + bytes_of(entry.details); }
 

@@ -59,8 +59,9 @@ struct InodeKey {
   std::uint64_t filesystem, inode;
   bool operator==(const InodeKey&) const = default;
 };
+// Seeded at random in each process: an agent names these numbers, and could have all of them collide.
 struct InodeKeyHash {
-  std::size_t operator()(const InodeKey& key) const { return key.inode * 0x9E3779B97F4A7C15U ^ key.filesystem; }
+  std::size_t operator()(const InodeKey& key) const;
 };
 
 // An item that waits for the agent.
