@@ -18,8 +18,11 @@
 #include "agent/session.hpp"
 #include "catalog/catalog.hpp"
 #include "repository/manifest-store.hpp"
+#include "restore/session.hpp"
 #include "sd/journal.hpp"
 #include "server/record.hpp"
+#include "server/restore.hpp"
+#include "server/select.hpp"
 #include "tests/support/scratch.hpp"
 #include "util/folder.hpp"
 
@@ -308,6 +311,59 @@ TEST_F(RunTest, AQuotaIsNamedAndKept) {
   EXPECT_EQ(back_up(), ExitStatus::protocol);
   client().max_bytes = INT64_MAX;
   EXPECT_EQ(back_up(), ExitStatus::success);
+}
+
+TEST_F(RunTest, ARestoreBringsEverythingBackAndASecondOneFindsItThere) {
+  for (int d = 0; d < 20; ++d) {
+    fs::create_directory(source + "/d" + std::to_string(d));
+    for (int f = 0; f < 40; ++f) write("d" + std::to_string(d) + "/f" + std::to_string(f), std::string(static_cast<std::size_t>(d * f * 10), 'x'));
+  }
+  write("large", std::string(6U << 20, 'L'));
+  fs::create_symlink("d1/f1", source + "/link");
+  for (int n = 0; n < 50; ++n) fs::create_hard_link(source + "/d2/f2", source + "/d" + std::to_string(n % 20) + "/name" + std::to_string(n));
+  ASSERT_EQ(back_up(), ExitStatus::success);
+
+  const std::string target = scratch.path() + "/target";
+  fs::create_directory(target);
+  auto restored = [&](Existing existing, bool remove_others = false) {
+    auto [ours, theirs] = socket_pair();
+    const Fd root(::open(target.c_str(), O_RDONLY | O_DIRECTORY));
+    std::thread worker([&root, stream = plain_stream(std::move(theirs), 10)] { serve_restore(*stream.stream, {{"/"}, {}}, root); });
+    RestoreCounts counts;
+    {
+      AgentSession session(plain_stream(std::move(ours), 10), "the worker", false);
+      DatasetSource from(SelectedDataset{store(), newest()});
+      RestoreRules rules;
+      rules.existing = existing;
+      rules.remove_others = remove_others;
+      RestoreProgress progress;
+      counts = restore(session, from, rules, {}, progress, {});
+    }
+    worker.join();
+    return counts;
+  };
+  RestoreCounts counts = restored(Existing::fail);
+  const std::uint64_t entries = newest().entries;
+  EXPECT_EQ(counts.created + counts.adjusted + counts.same, entries);
+  EXPECT_EQ(counts.failed + counts.incomplete + counts.conflicts, 0U);
+  EXPECT_EQ(read(target + source + "/large"), std::string(6U << 20, 'L'));
+  EXPECT_EQ(inode(target + source + "/d19/name39"), inode(target + source + "/d2/f2"));
+
+  counts = restored(Existing::fail);
+  EXPECT_EQ(counts.same, entries);
+  EXPECT_EQ(counts.bytes, 0U);
+
+  fs::remove(target + source + "/d7/f7");
+  fs::remove(target + source + "/d2/f2");
+  std::ofstream(target + source + "/d8/f8") << "other";
+  std::ofstream(target + source + "/extra") << "not in the dataset";
+  EXPECT_EQ(restored(Existing::fail).conflicts, 1U);
+  counts = restored(Existing::replace, true);
+  EXPECT_EQ(counts.created, 2U);
+  EXPECT_EQ(counts.replaced, 1U);
+  EXPECT_EQ(counts.removed, 1U);
+  EXPECT_FALSE(fs::exists(target + source + "/extra"));
+  EXPECT_EQ(inode(target + source + "/d19/name39"), inode(target + source + "/d2/f2"));
 }
 
 TEST_F(RunTest, CompressedTransferBringsTheSame) {
