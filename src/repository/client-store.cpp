@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <thread>
+#include <tuple>
 
 #include "repository/manifest-store.hpp"
 #include "repository/repository.hpp"
@@ -29,6 +32,8 @@ constexpr const char* staging_folder = ".staging";
 constexpr const char* spare_folder = ".spare";
 constexpr const char* trash_folder = ".trash";
 constexpr const char* latest_link = "latest";
+constexpr const char* sequence_file = ".sequence";
+constexpr std::size_t sequence_bytes = 32;
 
 int rename_exclusive(int from, const std::string& name, int to, const std::string& new_name) {
   return ::renameat2(from, name.c_str(), to, new_name.c_str(), RENAME_NOREPLACE);
@@ -86,18 +91,50 @@ ClientStore::Datasets ClientStore::datasets() const {
       if (!is_dataset_name(name)) continue;
       try {
         const Fd manifest = open_beneath(folder.get(), name + "/manifest", O_RDONLY | O_DIRECTORY);
-        if (!manifest) throw_errno(ExitStatus::data, "open", where_ + "/" + tier_name + "/" + name + "/manifest");
+        if (!manifest) throw_errno(damage_status(errno), "open", where_ + "/" + tier_name + "/" + name + "/manifest");
         DatasetInfo info = read_index(manifest.get(), where_ + "/" + tier_name + "/" + name).info;
         if (info.client != name_ || info.tier != tier || info.name != name)
           throw Error(ExitStatus::data, "its manifest says it is " + info.client + "/" + std::string(name_of(info.tier)) + "/" + info.name);
         result.good.push_back({std::move(info)});
       } catch (const Error& error) {
+        if (error.status() != ExitStatus::data) throw;
         result.damaged.push_back({tier, name, error.what()});
       }
     }
   }
-  std::sort(result.good.begin(), result.good.end(), [](const StoredDataset& l, const StoredDataset& r) { return l.info.sequence < r.info.sequence; });
+  auto key = [](const StoredDataset& dataset) { return std::tie(dataset.info.sequence, dataset.info.started, dataset.info.tier, dataset.info.name); };
+  std::sort(result.good.begin(), result.good.end(), [&](const StoredDataset& l, const StoredDataset& r) { return key(l) < key(r); });
+  for (std::size_t i = 0; i + 1 < result.good.size();) {
+    const DatasetInfo &info = result.good[i].info, &next = result.good[i + 1].info;
+    if (info.sequence < next.sequence) {
+      ++i;
+      continue;
+    }
+    result.damaged.push_back({info.tier, info.name, "it has the sequence number " + std::to_string(info.sequence) + " of " + std::string(name_of(next.tier)) + "/" + next.name});
+    result.good.erase(result.good.begin() + static_cast<std::ptrdiff_t>(i));
+  }
   return result;
+}
+
+std::optional<std::uint64_t> ClientStore::highest_published() const {
+  try {
+    const std::string text = read_file(folder_.get(), sequence_file, sequence_bytes, ExitStatus::data);
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && std::string_view(end, text.data() + text.size()) == "\n" && value < INT64_MAX) return value;
+    return std::nullopt;  // it was not written by us: what can be seen decides
+  } catch (const Error& error) {
+    if (error.status() != ExitStatus::data) throw;
+    return std::nullopt;
+  }
+}
+
+void ClientStore::raise_highest_published(std::uint64_t sequence) const {
+  if (highest_published().value_or(0) >= sequence) return;
+  const std::string draft = std::string(sequence_file) + "-new";
+  ::unlinkat(folder_.get(), draft.c_str(), 0);
+  create_file(folder_.get(), draft, std::to_string(sequence) + "\n", 0600);
+  if (::renameat(folder_.get(), draft.c_str(), folder_.get(), sequence_file) != 0) throw_errno(ExitStatus::repository, "write", where_ + "/" + sequence_file);
 }
 
 std::uint64_t ClientStore::next_sequence(const Datasets& datasets) const {
@@ -112,7 +149,8 @@ std::uint64_t ClientStore::next_sequence(const Datasets& datasets) const {
       }
     }
   }
-  return highest + 1;
+  const std::optional<std::uint64_t> published = highest_published();
+  return std::max(highest, published.value_or(highest + datasets.damaged.size())) + 1;
 }
 
 Fd ClientStore::open_dataset(Tier tier, const std::string& name) const {
@@ -131,7 +169,7 @@ std::optional<std::string> ClientStore::manifest_damage(Tier tier, const std::st
   const std::string subject = name_ + "/" + std::string(name_of(tier)) + "/" + name;
   try {
     Fd manifest = open_beneath(dataset.get(), "manifest", O_RDONLY | O_DIRECTORY);
-    if (!manifest) throw_errno(ExitStatus::data, "open", subject + "/manifest");
+    if (!manifest) throw_errno(damage_status(errno), "open", subject + "/manifest");
     ManifestReader reader(std::move(manifest), subject);
     Entry entry;
     while (reader.next(entry)) {}
@@ -196,6 +234,7 @@ void ClientStore::publish(Staging staging, Tier tier) const {
   const std::string where = where_ + "/" + std::string(name_of(tier)) + "/" + staging.name;
   const Fd parent = subfolder(staging_folder, true);
   const Fd target = subfolder(std::string(name_of(tier)).c_str(), true);
+  raise_highest_published(read_index(staging.manifest.get(), where).info.sequence);
   // Contents before name: without this, a power cut leaves whole trees of empty files under a published name.
   if (::syncfs(staging.folder.get()) != 0) throw_errno(ExitStatus::io, "sync the filesystem of", where);
   if (rename_exclusive(parent.get(), staging.name, target.get(), staging.name) != 0) throw_errno(ExitStatus::repository, "publish", where);

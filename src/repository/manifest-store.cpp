@@ -18,10 +18,14 @@ std::string segment_name(const Digest& digest) { return to_hex(digest) + ".zst";
 
 }  // namespace
 
+ExitStatus damage_status(int code) { return code == EMFILE || code == ENFILE || code == ENOMEM ? ExitStatus::io : ExitStatus::data; }
+
 ManifestIndex read_index(int manifest_folder, const std::string& subject) {
   try {
     return decode_index(read_file(manifest_folder, index_name, limits::index_bytes, ExitStatus::data), subject + "/manifest/index");
   } catch (const SystemError& error) {
+    if (error.status() == ExitStatus::io || damage_status(error.code()) != ExitStatus::data)
+      throw Error(ExitStatus::io, subject + ": its manifest could not be read now (" + error.what() + ")", error.remedy());
     throw Error(ExitStatus::data, subject + ": its manifest cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
   }
 }
@@ -74,6 +78,7 @@ bool ManifestReader::next(Entry& entry) {
     try {
       packed = read_file(folder_.get(), name, limits::segment_bytes, ExitStatus::data);
     } catch (const SystemError& error) {
+      if (damage_status(error.code()) != ExitStatus::data) throw Error(ExitStatus::io, subject + ": could not be read now (" + error.what() + ")", error.remedy());
       throw Error(ExitStatus::data, subject + ": cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
     }
     reader_ = std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), *info, subject);

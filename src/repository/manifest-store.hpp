@@ -10,11 +10,16 @@
 #include <unordered_set>
 
 #include "model/manifest.hpp"
+#include "util/error.hpp"
 #include "util/fd.hpp"
 
 namespace syncropy {
 
-// Errors are ExitStatus::data and begin with `subject`, the dataset's path for people.
+// The status of a failure to open or read what belongs to a dataset: data where that says something about the dataset, io where it does not
+// (out of descriptors or memory).
+[[nodiscard]] ExitStatus damage_status(int code);
+
+// Errors begin with `subject`, the dataset's path for people, and are ExitStatus::data; but io where the disk fails or damage_status() says so.
 [[nodiscard]] ManifestIndex read_index(int manifest_folder, const std::string& subject);
 
 // The segments of a manifest that is still being written: one thread adds them, another reads behind it.

@@ -18,7 +18,8 @@ struct StoredDataset {
   DatasetInfo info;
 };
 
-// A dataset whose manifest index cannot be read, or does not belong where it lies: reported, never linked from, never expired.
+// A dataset whose manifest index cannot be read, or does not belong where it lies, or has the sequence of a newer one: reported, never linked
+// from, never expired.
 struct DamagedDataset {
   Tier tier{};
   std::string name;
@@ -45,8 +46,10 @@ class ClientStore {
     std::vector<StoredDataset> good;        // by sequence
     std::vector<DamagedDataset> damaged;
   };
+  // Throws what says nothing about a dataset: no descriptors, no memory, a disk that fails.
   [[nodiscard]] Datasets datasets() const;
-  // One more than every sequence that was published here, the spare's included.
+  // More than every sequence that was published here, as the file .sequence keeps it; without one, more than those of the datasets and the
+  // spare that can be read, and by as many more as are damaged.
   [[nodiscard]] std::uint64_t next_sequence(const Datasets& datasets) const;
 
   // Opens a dataset's folder and holds a shared lock on it as long as the descriptor lives: expiry passes it over.
@@ -82,6 +85,8 @@ class ClientStore {
   ClientStore(Fd folder, std::string name, std::string where) : folder_(std::move(folder)), name_(std::move(name)), where_(std::move(where)) {}
   [[nodiscard]] Fd subfolder(const char* name, bool create) const;
   void to_trash(int from, const std::string& name) const;
+  [[nodiscard]] std::optional<std::uint64_t> highest_published() const;
+  void raise_highest_published(std::uint64_t sequence) const;
   void point_latest() const;
 
   Fd folder_;

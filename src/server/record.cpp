@@ -18,7 +18,7 @@ ManifestReader open_manifest(const ClientStore& store, const DatasetInfo& info) 
   const Fd dataset = store.open_dataset(info.tier, info.name);
   Fd manifest = open_beneath(dataset.get(), "manifest", O_RDONLY | O_DIRECTORY);
   const std::string subject = store.name() + "/" + std::string(name_of(info.tier)) + "/" + info.name;
-  if (!manifest) throw_errno(ExitStatus::data, "open the manifest of", subject);
+  if (!manifest) throw_errno(damage_status(errno), "open the manifest of", subject);
   return ManifestReader(std::move(manifest), subject);
 }
 
@@ -104,7 +104,7 @@ RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store) {
   std::erase_if(recorded, [&](const RecordedDataset& row) { return !is_stored(row); });
 
   auto is_recorded = [&](const StoredDataset& dataset) {
-    return std::any_of(recorded.begin(), recorded.end(), [&](const RecordedDataset& row) { return row.info.sequence == dataset.info.sequence; });
+    return std::any_of(recorded.begin(), recorded.end(), [&](const RecordedDataset& row) { return is_same(row.info, dataset.info); });
   };
   const std::uint64_t newest_recorded = recorded.empty() ? 0 : recorded.back().info.sequence;
   const bool has_gap = std::any_of(stored.begin(), stored.end(), [&](const StoredDataset& dataset) {

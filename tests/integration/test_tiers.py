@@ -233,6 +233,26 @@ def test_deleting_the_newest_and_backing_up_again(any_world):
     world.check()
 
 
+def test_a_sequence_is_never_given_again(world):
+    start(world)
+    for sequence in (1, 2, 3, 4):
+        world.run()
+        assert world.newest().sequence == sequence
+        if sequence > 1:
+            assert world.server("-H", "--del-dataset", str(sequence)).status == 0
+    # Nor that of one that is damaged, and whole again later.
+    world.run()
+    index = world.newest().folder / "manifest/index"
+    content = index.read_bytes()
+    index.chmod(0o600)
+    index.write_bytes(b"")
+    world.run()
+    index.write_bytes(content)
+    world.run()
+    assert [dataset.sequence for dataset in world.datasets()] == [1, 5, 6, 7]
+    world.check()
+
+
 def test_a_name_is_never_given_again(world):
     """Not even to runs of one second of which some are expired or deleted meanwhile."""
     start(world, hour=1)

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -45,6 +46,11 @@ class Store : public testing::Test {
     const DatasetInfo info = info_for(tier, second);
     store->publish(stage(info), tier);
     return info;
+  }
+
+  std::string content(const std::string& file) {
+    std::ifstream in(path + "/" + file);
+    return {std::istreambuf_iterator<char>(in), {}};
   }
 
   Scratch scratch;
@@ -100,6 +106,62 @@ TEST_F(Store, TheExpiredRestsAsSpareAndTheSequenceGoesOn) {
   store->empty_trash();
   EXPECT_TRUE(fs::is_empty(path + "/web1/.trash"));
   EXPECT_FALSE(fs::exists(fs::symlink_status(path + "/web1/latest")));
+}
+
+TEST_F(Store, NoSequenceComesBackWhateverIsDeletedOrDamaged) {
+  publish(Tier::hour, 1'000);
+  const DatasetInfo second = publish(Tier::hour, 2'000), third = publish(Tier::hour, 3'000);
+  EXPECT_EQ(store->retire(Tier::hour, third.name), RetireResult::retired);
+  store->discard_spare();
+  store->empty_trash();
+  EXPECT_EQ(store->next_sequence(store->datasets()), 4U);
+  EXPECT_EQ(content("web1/.sequence"), "3\n");
+  // Without the file, what stands decides, and the damaged count for what they may have been.
+  fs::remove(path + "/web1/.sequence");
+  EXPECT_EQ(store->next_sequence(store->datasets()), 3U);
+  fs::remove(path + "/web1/hour/" + second.name + "/manifest/index");
+  EXPECT_EQ(store->next_sequence(store->datasets()), 3U);
+  for (const char* nonsense : {"", "7", "x\n", "7\nx", "-7\n", "99999999999999999999\n", "18446744073709551615\n", "00000000000000000000000000000000000000000007\n"}) {
+    std::ofstream(path + "/web1/.sequence") << nonsense;
+    EXPECT_EQ(store->next_sequence(store->datasets()), 3U) << nonsense;
+  }
+  publish(Tier::hour, 4'000);
+  EXPECT_EQ(content("web1/.sequence"), "3\n");
+}
+
+TEST_F(Store, OfTwoOfOneSequenceTheOlderIsLeftAlone) {
+  DatasetInfo one = info_for(Tier::hour, 1'000);
+  store->publish(stage(one), Tier::hour);
+  one = info_for(Tier::day, 2'000);
+  one.sequence = 1;
+  store->publish(stage(one), Tier::day);
+  const auto all = store->datasets();
+  ASSERT_EQ(all.good.size(), 1U);
+  EXPECT_EQ(all.good[0].info.tier, Tier::day);
+  ASSERT_EQ(all.damaged.size(), 1U);
+  EXPECT_NE(all.damaged[0].why.find("day/"), std::string::npos);
+}
+
+// Who took a dataset for damaged that only could not be opened just now would take it out of the catalog and give its sequence away.
+TEST_F(Store, WithoutDescriptorsNothingIsDamaged) {
+  publish(Tier::hour, 1'000);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  unsigned refused = 0;
+  for (rlim_t most = 3; most < 40; ++most) {
+    const rlimit less{most, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &less), 0);
+    try {
+      const auto all = store->datasets();
+      EXPECT_EQ(all.good.size(), 1U);
+      EXPECT_TRUE(all.damaged.empty()) << most << ": " << all.damaged[0].why;
+    } catch (const Error& error) {
+      EXPECT_NE(error.status(), ExitStatus::data) << error.what();
+      ++refused;
+    }
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  }
+  EXPECT_GE(refused, 3U);
 }
 
 TEST_F(Store, WhoReadsADatasetKeepsIt) {
