@@ -19,6 +19,10 @@ std::string format_count(std::uint64_t count) {
   return digits;
 }
 
+bool ends_by_itself(std::string_view stage) {
+  return stage != "waiting" && stage != "done" && stage != "listing" && stage != "receiving";
+}
+
 std::string describe(const Progress& progress) {
   std::string line = progress.client + ": " + progress.stage.load();
   if (progress.listed > 0) line += ", " + format_count(progress.settled) + " of " + format_count(progress.listed) + " listed entries in place";

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace syncropy {
 
@@ -21,7 +22,11 @@ struct Progress {
   void start_over() { listed = settled = received_files = received_bytes = linked = problems = 0; }
 };
 
-// "web1: receiving, 12,034 entries, 310 new files, 41.2 MiB".
+// Whether a stage is bound by a time-out of its own or by what there is to do, and shows no figures meanwhile: waiting for a lock or a command,
+// removing a tree, recording. False for listing and receiving, where only figures that move are progress.
+[[nodiscard]] bool ends_by_itself(std::string_view stage);
+
+// "web1: receiving, 11,000 of 12,034 listed entries in place, 310 new files, 41.2 MiB".
 [[nodiscard]] std::string describe(const Progress& progress);
 // 1536 -> "1.5 KiB"; 12034 -> "12,034".
 [[nodiscard]] std::string format_bytes(std::uint64_t bytes);

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <ctime>
 #include <deque>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -38,6 +37,7 @@ class ClientRun {
   ExitStatus run() {
     ExitStatus status = ExitStatus::success;
     try {
+      progress_.stage = "waiting for the client's lock";
       store_.lock(options_.lock_wait_seconds);
       recover();
       connect();
@@ -332,7 +332,7 @@ class Ticker {
 
  private:
   static constexpr std::chrono::milliseconds interval{250};
-  static constexpr unsigned extension_seconds = 120;  // of the start time-out, as long as something moves
+  static constexpr unsigned extension_seconds = 900;  // of the start time-out, as the unit's: this long without progress is a failure
 
   void tick() {
     std::unique_lock lock(mutex_);
@@ -340,15 +340,17 @@ class Ticker {
     while (!changed_.wait_for(lock, interval, [this] { return ended_; })) {
       std::string text;
       std::uint64_t now = 0;
+      bool moves = false;
       for (const Progress& client : clients_) {
         const std::string_view stage = client.stage.load();
-        now += client.listed + client.settled + client.received_bytes + client.linked + std::hash<std::string_view>{}(stage) % 1'000;
+        now += client.listed + client.settled + client.received_bytes + client.linked;
         if (stage == "waiting" || stage == "done") continue;
+        moves = moves || ends_by_itself(stage);
         text += (text.empty() ? "" : "; ") + describe(client);
       }
       show_progress(text);
       notify_status(text);
-      if (now != before) notify_progress(extension_seconds);
+      if (moves || now != before) notify_progress(extension_seconds);
       before = now;
     }
   }

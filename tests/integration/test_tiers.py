@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import socket
 import time
 
 import harness
@@ -314,6 +315,33 @@ def test_one_run_at_a_time_works_on_a_client(world):
     fcntl.flock(folder, fcntl.LOCK_EX)
     assert len(world.list()) == 2
     os.close(folder)
+
+
+def heard(manager):
+    """How often systemd was asked for more time."""
+    count = 0
+    manager.setblocking(False)
+    try:
+        while message := manager.recv(4_096):
+            count += message.startswith(b"EXTEND_TIMEOUT_USEC=900000000")
+    except BlockingIOError:
+        return count
+
+
+def test_systemd_is_asked_for_time_while_a_run_waits(world):
+    trees.small(world.source)
+    world.client("a", world.agent(policy={"commands": "any"}).where, pre_command="sleep 3.5")
+    world.init()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0syncropy-test-{os.getpid()}")
+        environment = {"NOTIFY_SOCKET": f"@syncropy-test-{os.getpid()}"}
+        world.run(environment=environment)
+        assert heard(manager) >= 3  # in the pre-command
+        folder = os.open(world.repository / "a", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        world.fail(75, arguments=["--lock-wait", "4"], environment=environment)
+        assert heard(manager) >= 3
+        os.close(folder)
 
 
 def test_a_run_that_fails_expires_nothing(world):

@@ -16,6 +16,12 @@ TEST(Progress, FiguresReadAsPeopleWriteThem) {
   EXPECT_EQ(format_bytes(UINT64_MAX), "16.0 EiB");
 }
 
+TEST(Progress, OnlyWhereFiguresMoveTheirRestIsNoProgress) {
+  for (const char* stage : {"waiting for the client's lock", "recovering", "connecting", "running the pre-command", "publishing", "recording", "expiring", "emptying the trash"})
+    EXPECT_TRUE(ends_by_itself(stage)) << stage;
+  for (const char* stage : {"waiting", "listing", "receiving", "done"}) EXPECT_FALSE(ends_by_itself(stage)) << stage;
+}
+
 TEST(Progress, TheLineSaysWhoAndHowFar) {
   Progress progress("web1");
   progress.stage = "receiving";
