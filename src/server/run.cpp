@@ -62,8 +62,8 @@ class ClientRun {
     summarise(info, Clock::now() - begun);
     expire(info, datasets);
     empty_trash();
-    if (info.completeness == Completeness::partial) return ExitStatus::partial;
-    return recorded ? ExitStatus::success : ExitStatus::not_recorded;
+    if (!recorded) return ExitStatus::not_recorded;
+    return info.completeness == Completeness::partial ? ExitStatus::partial : ExitStatus::success;
   }
 
   void recover() {
@@ -77,7 +77,7 @@ class ClientRun {
       in_line_ = true;
       if (counts.recorded > 0) line(Priority::notice, "recorded " + std::to_string(counts.recorded) + " datasets that an earlier run could not", {}, message_id::recovered);
       if (counts.forgotten > 0) line(Priority::info, "took " + std::to_string(counts.forgotten) + " datasets out of the catalog that are no longer in the repository");
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       catalog_.reset();  // record() tries again after publishing, and reports
     }
   }
@@ -195,7 +195,7 @@ class ClientRun {
     if (!in_line_) return;  // record() does it, or the next run
     try {
       recording_.emplace(*catalog_, store_, previous ? &previous->info : nullptr, staging.manifest, *feed_, info.sequence);
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       catalog_.reset();
     }
   }
@@ -209,7 +209,7 @@ class ClientRun {
         recording_.reset();
         return true;
       }
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       recording_.reset();
       catalog_.reset();
     }
@@ -217,10 +217,16 @@ class ClientRun {
       static_cast<void>(bring_in_line(catalog(), store_));
       return true;
     } catch (const Error& error) {
-      catalog_.reset();
-      line(Priority::error, "the dataset is published but not recorded in the catalog: " + error.line() + "; the next run records it", {}, message_id::not_recorded);
-      return false;
+      not_recorded(error.line());
+    } catch (const std::exception& error) {
+      not_recorded(escape(error.what()));
     }
+    return false;
+  }
+
+  void not_recorded(const std::string& why) {
+    catalog_.reset();
+    line(Priority::error, "the dataset is published but not recorded in the catalog: " + why + "; the next run records it", {}, message_id::not_recorded);
   }
 
   Catalog& catalog() {

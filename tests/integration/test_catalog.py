@@ -121,6 +121,21 @@ def test_embedded_catalog_that_cannot_be_written(world):
     world.check()
 
 
+def test_partial_and_not_recorded(lab):
+    with harness.World(lab) as world:
+        trees.small(world.source)
+        trees.write(world.source / "secret", "mode 000", 0)
+        world.client("a", world.agent(caps=False).where)
+        world.init()
+        world.run(status=3)
+        catalog = world.repository / ".syncropy/catalog.fdb"
+        catalog.chmod(0o400)
+        away(world, world.run(status=4))
+        catalog.chmod(0o600)
+        world.run(status=3)
+        world.check()
+
+
 def test_embedded_catalog_read_only(world):
     start(world).run()
     catalog = world.repository / ".syncropy/catalog.fdb"
