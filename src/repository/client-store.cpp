@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,6 +14,7 @@
 #include <tuple>
 
 #include "repository/manifest-store.hpp"
+#include "repository/rename.hpp"
 #include "repository/repository.hpp"
 #include "util/escape.hpp"
 #include "util/file.hpp"
@@ -34,10 +34,6 @@ constexpr const char* trash_folder = ".trash";
 constexpr const char* latest_link = "latest";
 constexpr const char* sequence_file = ".sequence";
 constexpr std::size_t sequence_bytes = 32;
-
-int rename_exclusive(int from, const std::string& name, int to, const std::string& new_name) {
-  return ::renameat2(from, name.c_str(), to, new_name.c_str(), RENAME_NOREPLACE);
-}
 
 Fd open_folder(int at, const std::string& name) { return Fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
 

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
 #include "repository/manifest-store.hpp"
+#include "repository/rename.hpp"
 #include "repository/repository.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/scratch.hpp"
@@ -171,6 +173,31 @@ TEST_F(Store, WhoReadsADatasetKeepsIt) {
     EXPECT_EQ(store->retire(Tier::hour, info.name), RetireResult::in_use);
   }
   EXPECT_EQ(store->retire(Tier::hour, info.name), RetireResult::retired);
+}
+
+// CephFS, and ZFS before 2.2.
+TEST_F(Store, WhereRenamingWithoutReplacingIsUnknown) {
+  static unsigned refused;
+  refused = 0;
+  struct Unknown {
+    RenameCall before = replace_rename_call([](int, const char*, int, const char*, unsigned) {
+      ++refused;
+      errno = EINVAL;
+      return -1;
+    });
+    ~Unknown() { replace_rename_call(before); }
+  } const unknown;
+  const DatasetInfo first = publish(Tier::hour, 1'000), second = publish(Tier::hour, 2'000);
+  DatasetInfo again = info_for(Tier::hour, 1'000);
+  again.name = first.name;
+  EXPECT_THROW(store->publish(stage(again), Tier::hour), Error) << "never over something else";
+  EXPECT_EQ(store->recover(), 1U);
+  EXPECT_EQ(store->retire(Tier::hour, first.name), RetireResult::retired);
+  EXPECT_EQ(store->retire(Tier::hour, second.name), RetireResult::retired);
+  EXPECT_TRUE(fs::exists(path + "/web1/.trash/2")) << "each its own place in the trash";
+  store->empty_trash();
+  EXPECT_TRUE(fs::exists(path + "/web1/.spare/hour." + second.name));
+  EXPECT_GE(refused, 6U);
 }
 
 TEST_F(Store, OneRunAtATime) {
