@@ -11,6 +11,9 @@ namespace syncropy {
 namespace {
 
 constexpr std::size_t most_patterns = 10'000;
+// Each folder of a walk looks at every place where a pattern may stand: those with '**' in them at many at once.
+constexpr std::size_t most_any_depths = 4;    // of one pattern
+constexpr std::size_t most_components = 4'096;  // of all patterns
 
 std::vector<std::string> components_of(std::string_view path) {
   std::vector<std::string> components;
@@ -28,12 +31,18 @@ Excludes::Excludes(const std::vector<std::string>& patterns, const std::vector<s
   if (patterns.size() + denied.size() > most_patterns) {
     throw Error(ExitStatus::config, "there are more than 10,000 exclude patterns and denied paths", "name folders instead of files");
   }
+  std::size_t components = 0;
   for (const std::string& text : patterns) {
     Pattern pattern;
+    std::size_t any_depths = 0;
     pattern.folders_only = text.ends_with('/');
     if (!text.starts_with('/')) pattern.components.push_back({Kind::any_depth, {}});
     for (std::string& component : components_of(text)) {
       const bool any_depth = component == "**";
+      if (any_depth && ++any_depths > most_any_depths)
+        throw Error(ExitStatus::config, "exclude pattern '" + escape(text) + "' has more than four '**'", "name fewer folders of any depth in it");
+      if (++components > most_components)
+        throw Error(ExitStatus::config, "the exclude patterns have more than 4,096 components", "name folders instead of files");
       if (any_depth && !pattern.components.empty() && pattern.components.back().kind == Kind::any_depth) {
         pattern.components.back().text = component;
         continue;

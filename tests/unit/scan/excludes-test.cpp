@@ -100,6 +100,13 @@ TEST(Excludes, DeniedPathsAreNoPatterns) {
   EXPECT_EQ(Excludes({}, {""}).denying("etc"), "/");
 }
 
+TEST(Excludes, WhatEachFolderCostsHasABound) {
+  EXPECT_NO_THROW(Excludes({"/**/a/**/b/**/c/**/d"}, {}));
+  EXPECT_THROW(Excludes({"/**/a/**/b/**/c/**/d/**/e"}, {}), Error);
+  EXPECT_NO_THROW(Excludes(std::vector<std::string>(1'024, "a/b/c/d"), {}));
+  EXPECT_THROW(Excludes(std::vector<std::string>(1'025, "a/b/c/d"), {}), Error);
+}
+
 TEST(Excludes, PatternsThatCanMatchNothingAreErrors) {
   for (const char* pattern : {"", "/", "//"}) {
     EXPECT_THROW(Excludes({pattern}, {}), Error) << pattern;
