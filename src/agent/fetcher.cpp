@@ -9,6 +9,7 @@
 #include <ctime>
 
 #include "model/limits.hpp"
+#include "scan/folder-reader.hpp"
 #include "util/error.hpp"
 
 namespace syncropy {
@@ -83,15 +84,18 @@ void Fetcher::answer(const FetchRequest& request) {
   const int folder = folders_.move_to(parent_of(request.path));
   if (folder < 0) return send_failed(request, errno, "open");
   const std::string name = request.path.empty() ? "." : std::string(name_of(request.path));
-  // Neither waits for a FIFO's writer nor becomes anybody's terminal; a link is never followed.
-  const int flags = request.type == FileType::regular ? O_RDONLY | O_NONBLOCK | O_NOCTTY
-                    : request.type == FileType::folder ? O_RDONLY | O_DIRECTORY
-                                                       : O_PATH;
-  const Fd fd(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+  // Opening may do something: it lets go of a FIFO's writer, rewinds a tape, starts a kernel file's work. What is there is looked at first.
+  const int flags = request.type == FileType::folder ? O_RDONLY | O_DIRECTORY : O_PATH;
+  Fd fd(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return send_failed(request, errno, "open");
   try {
-    if (request.type == FileType::regular) answer_regular(request, fd.get());
-    else answer_other(request, fd.get());
+    if (request.type != FileType::regular) return answer_other(request, fd.get());
+    const Stat stat = stat_of(fd.get());
+    if (stat.type != FileType::regular) return send_failed(request, type_changed, "find the listed type of");
+    if (!may_enter(fd.get(), stat.filesystem)) return send_failed(request, EACCES, "be let into the kernel's own filesystem to read");
+    fd = Fd(::open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!fd) return send_failed(request, errno, "open");
+    answer_regular(request, fd.get(), stat);
   } catch (const ReadFailed& failure) {
     send_failed(request, failure.code, failure.tried);
   } catch (const SystemError& error) {
@@ -107,7 +111,7 @@ void Fetcher::answer_other(const FetchRequest& request, int fd) {
   FetchedFile answer;
   answer.id = request.id;
   answer.stat = stat_of(fd);
-  if (answer.stat.type != request.type) return send_failed(request, ESTALE, "find the listed type of");
+  if (answer.stat.type != request.type) return send_failed(request, type_changed, "find the listed type of");
   answer.flags = is_racy(answer.stat, now()) ? racy : 0;
   answer.details = read_details(fd, answer.stat, request.acl, names_);
   ByteWriter head;
@@ -115,7 +119,14 @@ void Fetcher::answer_other(const FetchRequest& request, int fd) {
   out_.send(MessageType::file, head.view());
 }
 
-void Fetcher::answer_regular(const FetchRequest& request, int fd) {
+// Asked once for each filesystem.
+bool Fetcher::may_enter(int fd, std::uint64_t filesystem) {
+  const auto known = entered_.find(filesystem);
+  if (known != entered_.end()) return known->second;
+  return entered_.emplace(filesystem, !is_kernel_filesystem(fd)).first->second;
+}
+
+void Fetcher::answer_regular(const FetchRequest& request, int fd, const Stat& peeked) {
   Reading reading;
   bool stable = false, begun = false;
   for (int attempt = 1; attempt <= attempts && !stable; ++attempt) {
@@ -127,8 +138,7 @@ void Fetcher::answer_regular(const FetchRequest& request, int fd) {
     reading = Reading{};
     reading.streamed_any = begun;
     reading.at = now();
-    reading.stat = stat_of(fd);
-    if (reading.stat.type != FileType::regular) return send_failed(request, ESTALE, "find the listed type of");
+    reading.stat = attempt == 1 ? peeked : stat_of(fd);
     reading.details = read_details(fd, reading.stat, request.acl, names_);
     read_extents(fd, reading.stat, reading.details);
     check_holes(fd, reading.stat, reading.details);

@@ -1,7 +1,9 @@
 #pragma once
 // Answers fetch requests: reads content and attributes by descriptor and hands the answers to the wire.
 
+#include <cstdint>
 #include <functional>
+#include <unordered_map>
 
 #include "agent/access.hpp"
 #include "scan/details.hpp"
@@ -18,12 +20,15 @@ class Fetcher {
   // answer(), and so ends a reading whose session is over.
   Fetcher(const Fd& root, const ReadAccess& access, FrameWriter& out, std::function<void()> between = {})
       : folders_(root.duplicate()), access_(access), out_(out), between_(std::move(between)) {}
+  // This one may be read though it is the kernel's own: a wanted path lies on it.
+  void allow_filesystem(std::uint64_t filesystem) { entered_[filesystem] = true; }
   // Sends exactly one closing answer (file, end or failed) for the request. Throws only what ends the session.
   void answer(const FetchRequest& request);
 
  private:
   struct Reading;
-  void answer_regular(const FetchRequest& request, int fd);
+  void answer_regular(const FetchRequest& request, int fd, const Stat& peeked);
+  [[nodiscard]] bool may_enter(int fd, std::uint64_t filesystem);
   void answer_other(const FetchRequest& request, int fd);
   bool send_content(const FetchRequest& request, int fd, Reading& reading);
   void send_failed(const FetchRequest& request, int code, std::string_view tried);
@@ -33,6 +38,7 @@ class Fetcher {
   FrameWriter& out_;
   std::function<void()> between_;
   AccountNames names_;
+  std::unordered_map<std::uint64_t, bool> entered_;  // by number: whether a listing would enter that filesystem
   std::string buffer_;
 };
 

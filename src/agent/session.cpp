@@ -1,5 +1,7 @@
 #include "agent/session.hpp"
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -11,9 +13,11 @@
 #include "agent/command.hpp"
 #include "agent/fetcher.hpp"
 #include "model/limits.hpp"
+#include "scan/details.hpp"
 #include "scan/walk.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
+#include "util/folder.hpp"
 #include "wire/frame.hpp"
 #include "wire/greeting.hpp"
 #include "wire/messages.hpp"
@@ -214,6 +218,8 @@ class Session {
     for (const std::string& path : request.paths)
       if (!access_.allows(path))
         end_session(in_, out_, Error(ExitStatus::refused, "the agent's policy does not let /" + escape(path) + " be read", "add it to 'read' (and take it from 'deny') in the agent's policy, or take it out of the server's config"));
+    for (const std::string& path : request.paths)
+      if (const Fd wanted = open_beneath(root_.get(), path, O_PATH)) wanted_filesystems_.push_back(stat_of(wanted.get()).filesystem);
     lister_ = std::thread([this, request] {
       try {
         WalkRequest walk_request;
@@ -243,11 +249,12 @@ class Session {
 
   void start_workers() {
     while (workers_.size() < fetch_workers) {
-      workers_.emplace_back([this] {
+      workers_.emplace_back([this, wanted = wanted_filesystems_] {
         try {
           Fetcher fetcher(root_, access_, out_, [this] {
             if (ended_) throw SessionEnded{};
           });
+          for (const std::uint64_t filesystem : wanted) fetcher.allow_filesystem(filesystem);
           std::vector<FetchRequest> requests;
           while (fetches_.pop(requests)) {
             for (const FetchRequest& request : requests) {
@@ -299,6 +306,7 @@ class Session {
   Credit credit_;
   FetchQueue fetches_;
   std::thread lister_;
+  std::vector<std::uint64_t> wanted_filesystems_;  // of the paths that were asked for
   std::vector<std::thread> workers_;
   std::atomic<bool> ended_ = false;  // workers look at it every few MiB
   std::mutex error_mutex_;

@@ -23,7 +23,7 @@ std::uint32_t id_of(std::string_view payload) {
 }
 
 // Between listing and reading the name went away, or became something else: the next run meets it as it then is.
-bool has_vanished(std::uint32_t code) { return code == ENOENT || code == ESTALE || code == ENOTDIR || code == ELOOP; }
+bool has_vanished(std::uint32_t code) { return code == ENOENT || code == type_changed || code == ENOTDIR || code == ELOOP; }
 
 bool takes_known(const Flight& flight) { return flight.offer_known && flight.before; }
 

@@ -11,6 +11,7 @@
 
 #include "model/limits.hpp"
 #include "repository/tree.hpp"
+#include "sd/journal.hpp"
 #include "server/pipeline.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
@@ -62,6 +63,7 @@ class Planner {
       if (!busy) pipeline_->wait(seen);
     }
     report(on_problem);
+    if (vanished_ > 0) log(Priority::info, client_.name + ": " + std::to_string(vanished_) + " entries were gone, or something else, before they were read", {{"SYNCROPY_CLIENT", client_.name}});
     if (problems_ > told_problems) on_problem({}, std::to_string(problems_ - told_problems) + " more could not be read: they are marked in the manifest");
   }
 
@@ -295,7 +297,10 @@ class Planner {
       any = true;
       for (Item& item : batch->items) {
         ++progress_.settled;
-        if (item.dropped) continue;
+        if (item.dropped) {
+          ++vanished_;
+          continue;
+        }
         Entry& entry = item.entry;
         ++info_.entries;
         if (entry.flags & unread) ++info_.problems;
@@ -341,7 +346,7 @@ class Planner {
   std::size_t listing_at_ = 0;
   std::deque<Flight> outbox_;
   std::string last_path_, folder_;
-  std::uint64_t listed_ = 0, listed_bytes_ = 0, problems_ = 0;
+  std::uint64_t listed_ = 0, listed_bytes_ = 0, problems_ = 0, vanished_ = 0;
   bool listing_done_ = false;
 };
 

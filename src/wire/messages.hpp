@@ -154,9 +154,12 @@ struct Keep {                         // these bytes are those the server has at
 void put(ByteWriter& out, const Keep& message);
 [[nodiscard]] Keep get_keep(std::string_view payload);
 
+// In place of an errno: what was listed has become something else. ESTALE is what a network filesystem says of a file it has lost.
+inline constexpr std::uint32_t type_changed = 4'095;
+
 struct FetchFailed {
   std::uint32_t id = 0;
-  std::uint32_t code = 0;             // errno of the client
+  std::uint32_t code = 0;             // errno of the client, or type_changed
   std::string tried;
 };
 void put(ByteWriter& out, const FetchFailed& message);

@@ -1,10 +1,13 @@
 """The server trusts no agent, and the agent no server: whatever breaks the protocol ends in one line, and nothing of it is published."""
 
+import errno
 import hashlib
 import json
 import os
 import socket
 import struct
+import subprocess
+import time
 
 import pytest
 
@@ -450,6 +453,45 @@ def test_agent_gives_nothing_that_its_policy_does_not(agent):
         assert type_ == wire.FAILED, path
     (type_, payload), = ask(agent, wire.Request(1, inside(agent, "top"), REGULAR, True))
     assert type_ == wire.FILE and wire.get_file(payload).body == b"the top\n"
+
+
+def test_agent_opens_no_fifo_and_nothing_of_the_kernel(agent, lab):
+    """A writer that waits for a reader is not let go of by a request for a 'regular file'."""
+    fifo = agent.source / "fifo"
+    os.mkfifo(fifo, 0o666)
+    writer = subprocess.Popen(["sh", "-c", 'exec 3>"$0"', fifo])
+    try:
+        for _ in range(20):
+            (type_, payload), = ask(agent, wire.Request(1, inside(agent, "fifo"), REGULAR, True))
+            assert type_ == wire.FAILED and alphabet.Reader(payload[1:]).unsigned() == 4_095
+        time.sleep(0.3)
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+        fifo.unlink()
+    with harness.World(lab) as world:
+        world.running = world.plain_agent()
+        (type_, payload), = ask(world, wire.Request(1, b"proc/version", REGULAR, True))
+        assert type_ == wire.FAILED and alphabet.Reader(payload[1:]).unsigned() == errno.EACCES
+        # What was asked for by name is read.
+        connection = connect(world)
+        connection.send(wire.LIST, wire.list_request([b"proc/version"]))
+        while connection.receive()[0] != wire.LISTED:
+            pass
+        connection.send(wire.FETCH, wire.fetch([wire.Request(1, b"proc/version", REGULAR, True)]))
+        assert connection.receive()[0] in (wire.FILE, wire.BEGIN)
+        connection.close()
+
+
+def test_a_stale_file_is_an_unread_one(served):
+    """ESTALE is a network filesystem's, and no reason to leave a file out in silence; 4,095 says that it is another thing by now."""
+    for code, status in ((errno.ESTALE, 3), (4_095, 0)):
+        play = Answers(lambda r, s, c, code=code: [(wire.FAILED, wire.failed(r.id, code))])
+        play.stats[b"data/one"].ctime += code
+        done = served.with_agent(play, lambda: served.server("-H"))
+        assert done.status == status and play.made, done
+        assert (b"data/one" in served.newest().entries()) == (code == errno.ESTALE)
 
 
 def test_agent_refuses_paths_that_cannot_be(agent):
