@@ -7,11 +7,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <list>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -25,6 +27,9 @@ namespace syncropy {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds handshake_limit{10};  // in all, until a peer has proved who it is
+constexpr std::chrono::seconds refusal_limit{5};     // in all, to take in that it is refused
 
 // A TLS record of a handshake begins 0x16 0x03; a plain greeting's frame would have to be 790 bytes long for that, and none is.
 bool begins_with_tls(int socket, unsigned stall_seconds) {
@@ -70,15 +75,18 @@ class Connections {
   [[nodiscard]] std::size_t count() const { return active_.size(); }
 
   void start(Socket socket) {
-    if (active_.size() >= setup_.policy.connections) {
+    // Whoever has not proved anything yet makes place for who may.
+    if (serving() >= setup_.policy.connections) cut_oldest_stranger();
+    if (serving() >= setup_.policy.connections || active_.size() >= 2 * std::size_t{setup_.policy.connections}) {
       log(Priority::warning, "refused " + socket.peer + ": " + std::to_string(active_.size()) + " connections are being served already; raise 'connections' in the policy if that is meant");
       return;
     }
     Active& active = active_.emplace_back();
     active.socket = socket.fd.duplicate();
+    active.deadline = Clock::now() + handshake_limit;
     try {
       active.thread = std::thread([this, &active, moved = std::move(socket)]() mutable {
-        serve_one(std::move(moved));
+        serve_one(active, std::move(moved));
         const std::uint64_t one = 1;
         active.done = true;
         static_cast<void>(!::write(ended_.get(), &one, sizeof one));
@@ -99,12 +107,50 @@ class Connections {
     });
   }
 
+  // Cuts those who have not proved who they are in time. When to call it again; none while there are none.
+  [[nodiscard]] std::optional<Clock::time_point> cut_strangers() {
+    std::optional<Clock::time_point> next;
+    for (Active& active : active_) {
+      const Clock::time_point deadline = active.deadline;
+      if (active.stage != Stage::stranger && active.stage != Stage::refused) continue;
+      if (deadline <= Clock::now()) cut(active);
+      else if (!next || deadline < *next) next = deadline;
+    }
+    return next;
+  }
+
  private:
+  enum class Stage { stranger, known, refused, cut };
   struct Active {
     std::thread thread;
     Fd socket;  // to cut it off at the end
+    std::atomic<Stage> stage = Stage::stranger;
+    std::atomic<Clock::time_point> deadline{};
     std::atomic<bool> done = false;
   };
+
+  [[nodiscard]] std::size_t serving() const {
+    return static_cast<std::size_t>(std::count_if(active_.begin(), active_.end(), [](const Active& active) { return active.stage != Stage::cut; }));
+  }
+
+  static void cut(Active& active) {
+    Stage stage = active.stage;
+    if (stage == Stage::known || stage == Stage::cut || !active.stage.compare_exchange_strong(stage, Stage::cut)) return;
+    ::shutdown(active.socket.get(), SHUT_RDWR);
+  }
+
+  // They stand in the order in which they came.
+  void cut_oldest_stranger() {
+    for (Active& active : active_)
+      if (active.stage == Stage::stranger || active.stage == Stage::refused) return cut(active);
+  }
+
+  // By the connection's own thread; throws when it was cut meanwhile.
+  static void enter(Active& active, Stage next) {
+    Stage stage = Stage::stranger;
+    if (next == Stage::refused) active.deadline = Clock::now() + refusal_limit;
+    if (!active.stage.compare_exchange_strong(stage, next)) throw Error(ExitStatus::protocol, "the peer did not prove who it is in time", "look who connects, if that was not a server of yours");
+  }
 
   void end_all() {
     for (Active& active : active_) ::shutdown(active.socket.get(), SHUT_RDWR);
@@ -112,10 +158,11 @@ class Connections {
     active_.clear();
   }
 
-  void serve_one(Socket socket) {
+  void serve_one(Active& active, Socket socket) {
     const std::string peer = escape(socket.peer);
     try {
-      SecuredStream secured = secure(std::move(socket));
+      SecuredStream secured = secure(active, std::move(socket));
+      enter(active, Stage::known);
       std::string who = secured.peer.names.empty() ? secured.peer.plain : secured.peer.names.front();
       log(Priority::info, "serving " + who + " from " + peer, {{"SYNCROPY_PEER", peer}, {"SYNCROPY_SERVER", who}});
       setup_.serve_connection(secured, setup_.policy, root_);
@@ -127,7 +174,7 @@ class Connections {
     }
   }
 
-  SecuredStream secure(Socket socket) {
+  SecuredStream secure(Active& active, Socket socket) {
     const AgentPolicy& policy = setup_.policy;
     if (setup_.tls && begins_with_tls(socket.fd.get(), policy.stall_timeout)) return tls_accept(std::move(socket), *setup_.tls, policy.servers, policy.stall_timeout);
     // The permissions of a unix socket say who may connect; a loopback port is open to every user of this machine, who
@@ -139,6 +186,7 @@ class Connections {
     if (!allowed) {
       Error refusal(ExitStatus::refused, std::string("this agent takes no connection without TLS") + (local ? " from loopback" : " from another machine"),
                     "set 'ssl: yes' with certificates in the server's config, or 'plain' in the agent's policy");
+      enter(active, Stage::refused);
       refuse_session(secured, refusal);
       throw refusal;
     }
@@ -178,7 +226,9 @@ void serve(std::vector<Fd> listeners, AgentSetup& setup) {
     const bool may_idle = setup.exit_when_idle && setup.policy.idle_exit > 0 && connections.count() == 0;
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(idle_since + idle_limit - Clock::now()).count();
     if (may_idle && left <= 0) break;  // a connection that arrives from here on waits in the socket for the next activation
-    const int ready = ::poll(polls.data(), polls.size(), may_idle ? static_cast<int>(left) : -1);
+    const std::optional<Clock::time_point> next = connections.cut_strangers();
+    const auto until_next = next ? std::chrono::ceil<std::chrono::milliseconds>(*next - Clock::now()).count() : -1;
+    const int ready = ::poll(polls.data(), polls.size(), may_idle ? static_cast<int>(left) : next ? static_cast<int>(std::max<long long>(until_next, 0)) : -1);
     if (ready < 0 && errno != EINTR) throw_errno(ExitStatus::io, "wait for", "connections");
     if (ready <= 0) continue;
     if (polls[0].revents != 0) break;

@@ -20,6 +20,9 @@ struct AgentSetup {
   std::function<void(SecuredStream&, const AgentPolicy&, const Fd& root)> serve_connection;
 };
 
+// A peer has ten seconds in all to prove who it is, and one that is refused five to take that in; when all places are taken, the oldest
+// that has proved nothing makes way.
+//
 // Serves until SIGTERM or SIGINT (which it blocks for all threads it starts and takes itself), or until idle. Sessions under way are
 // cut at a signal; an idle exit has none. Throws Error only for what ends the daemon.
 void serve(std::vector<Fd> listeners, AgentSetup& setup);

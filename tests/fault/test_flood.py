@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 import time
 
 import alphabet
@@ -254,3 +255,36 @@ def test_a_file_that_begins_anew_for_ever(served):
     attack(served, play, "anew")
     assert play.made
 
+
+
+# --- connections
+
+
+def test_strangers_hold_no_place_at_the_agent(lab):
+    """Three places, taken by peers that prove nothing and say that they live: a server that can prove itself is served."""
+    with harness.World(lab) as world:
+        trees.small(world.source)
+        agent = world.agent(policy={"connections": 3})
+        world.client("a", agent.where)
+        world.init()
+        strangers = []
+        for first in (wire.frame(wire.ALIVE), b"\x16", b"\x16\x03\x01\x00\x10"):
+            strangers.append(socket.create_connection(agent.address))
+            strangers[-1].sendall(first)
+        began = time.monotonic()
+        world.run()
+        left = list(strangers)
+        while left and time.monotonic() < began + 14:
+            for sock in list(left):
+                try:
+                    sock.sendall(wire.frame(wire.ALIVE) if sock is strangers[0] else b"\x00")
+                    sock.settimeout(0.2)
+                    if sock.recv(65536) == b"":
+                        left.remove(sock)
+                except TimeoutError:
+                    pass
+                except OSError:
+                    left.remove(sock)
+        assert not left, "a peer that proves nothing is let go of"
+        assert agent.runs()
+        world.run("day")
