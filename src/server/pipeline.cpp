@@ -1,3 +1,5 @@
+// Above 600 lines: receiving, the workers and the planner share one lock, and what each may do under it is read side by side.
+
 #include "server/pipeline.hpp"
 
 #include <cerrno>
