@@ -64,7 +64,8 @@ class Catalog {
   // of different clients in different Catalogs (threads, processes) run side by side without conflict, shared interned rows included.
   [[nodiscard]] Recording record(std::string_view client, std::uint64_t sequence);
 
-  // The dataset is gone: deletes its row and every version that no remaining dataset of the client covers. No error when not recorded.
+  // The dataset is gone: deletes its row, every version that no remaining dataset of the client covers, and the attributes, link targets and
+  // extents that only these had. No error when not recorded.
   void expire(std::string_view client, std::uint64_t sequence);
   // Deletes all rows of a client: before it is recorded anew from its manifests.
   void forget(std::string_view client);

@@ -124,6 +124,50 @@ TEST_P(CatalogTest, expiring_deletes_what_no_remaining_dataset_shows) {
 }
 
 // The next recording says what changed since the dataset before the one that went.
+TEST_P(CatalogTest, expiring_deletes_the_attributes_that_no_entry_has_any_more) {
+  Catalog catalog(location);
+  auto with_all = [](const std::string& path, const std::string& mark) {
+    Entry entry = file(path);
+    entry.details.access_acl = {{AclTag::user_owner, 6, 0, ""}, {AclTag::user, 5, 1001, "bob" + mark}};
+    entry.details.default_acl = {{AclTag::user_owner, 7, 0, ""}, {AclTag::user, 5, 1001, "bob" + mark}};
+    entry.details.xattrs = {{"user.mark", mark}, {"user.long", std::string(5'000, mark[0])}};
+    entry.details.sparse = true;
+    entry.details.extents = {{mark.size() * 4096, 4096}};
+    return entry;
+  };
+  auto link = [](const std::string& path, const std::string& target) {
+    Entry entry = file(path);
+    entry.stat.type = FileType::symlink;
+    entry.digest.reset();
+    entry.details.link_target = target;
+    return entry;
+  };
+  auto counts = [&] {
+    return first_row(catalog, "SELECT (SELECT COUNT(*) FROM attribute_set), (SELECT COUNT(*) FROM acl_entry), (SELECT COUNT(*) FROM xattr), "
+                              "(SELECT COUNT(*) FROM extent), (SELECT COUNT(*) FROM link_target) FROM rdb$database");
+  };
+  record(catalog, dataset_info("other", 1), {}, {with_all("a", "x"), link("l", "there")});
+  record(catalog, dataset_info("web1", 1), {}, {with_all("a", "x"), with_all("b", "yy"), link("l", "there"), link("m", "once")});
+  EXPECT_EQ(counts(), "15|12|6|3|3");
+  // What "a" had "c" has too; what "b" and "m" had nobody has; "l" says something else and then the same again.
+  record(catalog, dataset_info("web1", 2), {"a", "b", "l", "m"}, {with_all("c", "x"), link("l", "elsewhere")});
+  record(catalog, dataset_info("web1", 3), {"l"}, {link("l", "there")});
+  catalog.expire("web1", 1);
+  EXPECT_EQ(counts(), "11|8|4|2|3");
+  catalog.expire("web1", 2);
+  EXPECT_EQ(counts(), "10|8|4|2|2");
+  // The newest goes: "c" alone is of web1.
+  record(catalog, dataset_info("web1", 4), {"l"}, {link("l", "new"), with_all("d", "zzz")});
+  EXPECT_EQ(counts(), "15|12|6|3|3");
+  catalog.expire("web1", 4);
+  EXPECT_EQ(counts(), "10|8|4|2|2");
+  catalog.expire("web1", 3);
+  EXPECT_EQ(counts(), "5|4|2|1|1");
+  // A number is not given again for what was deleted.
+  record(catalog, dataset_info("web1", 5), {}, {with_all("a", "yy")});
+  EXPECT_EQ(counts(), "9|8|4|2|1");
+  EXPECT_EQ(first_row(catalog, "SELECT target FROM link_target"), "there");
+}
 TEST_P(CatalogTest, expiring_the_newest_makes_valid_again_what_it_ended) {
   Catalog catalog(location);
   record(catalog, dataset_info("web1", 1), {}, {file("a"), file("b"), file("gone")});
