@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view format_magic = "syncropy repository 1\n";
 constexpr const char* own_folder = ".syncropy";
+constexpr const char* draft_folder = ".syncropy-new";
 constexpr const char* format_file = ".syncropy/format";
 
 std::string random_id() {
@@ -41,10 +42,10 @@ void Repository::create(const std::string& path) {
   const std::vector<std::string> names = names_in(root.get());
   if (std::find(names.begin(), names.end(), own_folder) != names.end())
     throw Error(ExitStatus::repository, escape(path) + " is a repository already", "nothing needs to be done");
-  if (std::any_of(names.begin(), names.end(), [](const std::string& name) { return name != "lost+found"; }))
+  if (std::any_of(names.begin(), names.end(), [](const std::string& name) { return name != "lost+found" && name != draft_folder; }))
     throw Error(ExitStatus::repository, escape(path) + " is not empty", "name an empty or a new folder for the repository");
   // The format file arrives by one rename of its finished folder: a repository is one or is not.
-  const std::string draft = ".syncropy-new";
+  const std::string draft = draft_folder;
   remove_tree(root.get(), draft);
   if (::mkdirat(root.get(), draft.c_str(), 0700) != 0)
     throw_errno(ExitStatus::repository, "write to the repository", path, "give the folder to the user that runs the server");

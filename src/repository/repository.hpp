@@ -97,7 +97,7 @@ class ClientStore {
 class Repository {
  public:
   // Makes an empty repository at absolute path `path`: the folder if missing (its parent must exist), .syncropy/ in it. An existing folder must
-  // be empty. Error(repository) otherwise.
+  // be empty, but for what an interrupted create() left. Error(repository) otherwise.
   static void create(const std::string& path);
   // Throws Error(repository) when missing, not ours, of a newer format, or (with `writable`) not writable by this user.
   static Repository open(const std::string& path, bool writable);

@@ -36,6 +36,16 @@ TEST(Repository, IsMadeOnceAndOpened) {
   EXPECT_EQ(status_of([&] { Repository::create(path); }), ExitStatus::repository);
 }
 
+TEST(Repository, WhatAnInterruptedMakingLeftIsNotInTheWay) {
+  const Scratch scratch;
+  const std::string path = scratch.path() + "/repo";
+  std::filesystem::create_directories(path + "/.syncropy-new");
+  std::ofstream(path + "/.syncropy-new/format") << "syncropy repo";
+  Repository::create(path);
+  EXPECT_EQ(Repository::open(path, true).id().size(), 32U);
+  EXPECT_FALSE(std::filesystem::exists(path + "/.syncropy-new"));
+}
+
 // An unmounted disk is an empty folder: a backup into it would fill the wrong filesystem.
 TEST(Repository, WhatIsNotOneIsRefused) {
   const Scratch scratch;
