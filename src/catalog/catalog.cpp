@@ -92,11 +92,11 @@ ClientRow find_client(Transaction& transaction, std::string_view name) {
 // Sets that entries which are about to go refer to, by the kind that their column says.
 using SetIds = std::map<std::int64_t, schema::SetKind>;
 
-constexpr std::array<schema::SetKind, 5> set_columns{schema::SetKind::link_target, schema::SetKind::acl, schema::SetKind::acl, schema::SetKind::xattrs,
-                                                     schema::SetKind::extents};
+constexpr std::array<schema::SetKind, 5> set_columns{schema::SetKind::link_target, schema::SetKind::acl, schema::SetKind::acl,
+                                                     schema::SetKind::xattrs, schema::SetKind::extents};
 constexpr const char* select_sets =
-    "SELECT link_target, access_acl, default_acl, xattrs, extents FROM entry WHERE client = ? AND COALESCE(link_target, access_acl, default_acl, xattrs, "
-    "extents) IS NOT NULL";
+    "SELECT link_target, access_acl, default_acl, xattrs, extents FROM entry WHERE client = ? AND COALESCE(link_target, access_acl, "
+    "default_acl, xattrs, extents) IS NOT NULL";
 
 SetIds sets_of(Transaction& transaction, const std::string& condition, std::initializer_list<std::int64_t> values) {
   SetIds sets;
@@ -181,7 +181,8 @@ Catalog Catalog::open_existing(const CatalogLocation& location) {
   }
   auto state = std::make_unique<State>(Attachment::attach(access));
   if (check_schema(state->attachment, schema_version) < schema_version)
-    throw Error(ExitStatus::no_input, access.subject + ": the database holds no catalog yet, or one of an older version", "a backup run makes or upgrades it");
+    throw Error(ExitStatus::no_input, access.subject + ": the database holds no catalog yet, or one of an older version",
+                "a backup run makes or upgrades it");
   if (location.host.empty()) {
     hold_room(location.engine_folder);
     return_engine_files(location.engine_folder, location.database);
@@ -191,10 +192,11 @@ Catalog Catalog::open_existing(const CatalogLocation& location) {
 
 std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
   Transaction transaction(state_->attachment, Isolation::read);
-  Statement query(transaction,
-                  std::string("SELECT c.name, d.tier, d.name, d.sequence_number, d.started, d.started_ns, d.finished, d.finished_ns, d.completeness, d.acl, "
-                              "d.entries, d.files, d.bytes, d.new_files, d.new_bytes, d.problems FROM dataset d JOIN client c ON c.id = d.client ") +
-                      (client.empty() ? "" : "WHERE c.name = ? ") + "ORDER BY c.name, d.sequence_number");
+  Statement query(
+      transaction,
+      std::string("SELECT c.name, d.tier, d.name, d.sequence_number, d.started, d.started_ns, d.finished, d.finished_ns, d.completeness, d.acl, "
+                  "d.entries, d.files, d.bytes, d.new_files, d.new_bytes, d.problems FROM dataset d JOIN client c ON c.id = d.client ") +
+          (client.empty() ? "" : "WHERE c.name = ? ") + "ORDER BY c.name, d.sequence_number");
   if (!client.empty()) {
     if (!is_client_name(client)) return {};
     query.set(0, client);
@@ -215,7 +217,8 @@ std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
     info.entries = count(10), info.files = count(11), info.bytes = count(12);
     info.new_files = count(13), info.new_bytes = count(14), info.problems = count(15);
     if (info.tier < Tier::hour || info.tier > Tier::month || !is_dataset_name(info.name))
-      throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name", "move the database away: the next run makes the catalog anew");
+      throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name",
+                  "move the database away: the next run makes the catalog anew");
     all.push_back({std::move(info)});
   }
   return all;
@@ -281,7 +284,8 @@ void Catalog::expire(std::string_view client, std::uint64_t sequence) {
     // The newest goes. What it ended is valid again, for the next recording starts from the one before.
     remove_entries(" AND from_sequence > ?", {id, before});
     if (before != 0)
-      run("UPDATE entry SET to_sequence = 9223372036854775807 WHERE client = ? AND to_sequence >= ? AND to_sequence < 9223372036854775807", {id, before});
+      run("UPDATE entry SET to_sequence = 9223372036854775807 WHERE client = ? AND to_sequence >= ? AND to_sequence < 9223372036854775807",
+          {id, before});
   }
   delete_unused_sets(state_->attachment, transaction, id, std::move(sets));
   transaction.commit();

@@ -28,8 +28,8 @@ struct RecordedDataset {
   DatasetInfo info;
 };
 
-// One attachment. Not thread-safe; make one per thread. After Error unavailable make a new one. Every failure is an Error: unavailable (server away, wrong password: says which),
-// data (not a catalog of ours, damaged, or of a newer schema: both version numbers and the remedy), io (disk full).
+// One attachment. Not thread-safe; make one per thread. After Error unavailable make a new one. Every failure is an Error: unavailable (server away,
+// wrong password: says which), data (not a catalog of ours, damaged, or of a newer schema: both version numbers and the remedy), io (disk full).
 class Catalog {
  public:
   // Creates the database and its schema where there is none; upgrades an older schema; refuses a newer one.

@@ -23,7 +23,8 @@ namespace syncropy {
 namespace {
 
 // Classic: every attachment has its own page cache, kept right by the lock table, so that processes share a database.
-// DefaultDbCachePages counts pages of 16 KiB per attachment: 4, 8, 16 and 32 MiB record equally fast and write the same pages. Nothing outside the database is reachable by SQL.
+// DefaultDbCachePages counts pages of 16 KiB per attachment: 4, 8, 16 and 32 MiB record equally fast and write the same pages. Nothing outside the
+// database is reachable by SQL.
 constexpr std::string_view engine_configuration =
     "# Written by syncropy at each start: changes are lost.\n"
     "ServerMode = Classic\n"
@@ -62,12 +63,14 @@ void link_character_sets(int folder) {
   if (::symlinkat(installed.c_str(), folder, "intl") == 0) return;
   // Another process of ours may have been faster.
   const ssize_t now = errno == EEXIST ? ::readlinkat(folder, "intl", target.data(), target.size()) : -1;
-  if (now < 0 || std::string_view(target.data(), static_cast<std::size_t>(now)) != installed) throw_errno(ExitStatus::repository, "make the symbolic link", "intl");
+  if (now < 0 || std::string_view(target.data(), static_cast<std::size_t>(now)) != installed)
+    throw_errno(ExitStatus::repository, "make the symbolic link", "intl");
 }
 
 void prepare(const std::string& folder) {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    throw_errno(ExitStatus::repository, "make the folder of the embedded Firebird engine", folder, "make the folder it lies in writable for this user");
+    throw_errno(ExitStatus::repository, "make the folder of the embedded Firebird engine", folder,
+                "make the folder it lies in writable for this user");
   const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) throw_errno(ExitStatus::repository, "open the folder of the embedded Firebird engine", folder);
   replace_file(fd.get(), "firebird.conf", engine_configuration);
@@ -108,7 +111,8 @@ Fd lock_opening(const std::string& folder, bool alone) {
 void expect_room(const std::string& folder) {
   struct statvfs room{};
   if (::statvfs(folder.c_str(), &room) != 0) throw_errno(ExitStatus::io, "look at the filesystem of", folder);
-  const bool fits = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize >= lock_files_bytes && (room.f_files == 0 || room.f_favail >= lock_files);
+  const bool fits =
+      static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize >= lock_files_bytes && (room.f_files == 0 || room.f_favail >= lock_files);
   if (!fits)
     throw Error(ExitStatus::io, "the disk is full: the locks of the embedded Firebird engine do not fit into " + escape(folder),
                 "free space or inodes on that filesystem, then run again; nothing that was published is touched");

@@ -31,10 +31,12 @@ const Cause* cause_of_code(long code) {
                               "see that server's firebird.log; what was not committed is recorded by the next run"};
   static constexpr Cause password{ExitStatus::unavailable, "the database server refuses the user name or password",
                                   "check database.user and database.password"};
-  static constexpr Cause privilege{ExitStatus::unavailable, "the database server does not allow this", "let the catalog's database belong to database.user, in a folder that the server's DatabaseAccess allows"};
+  static constexpr Cause privilege{ExitStatus::unavailable, "the database server does not allow this",
+                                   "let the catalog's database belong to database.user, in a folder that the server's DatabaseAccess allows"};
   static constexpr Cause engine{ExitStatus::unavailable, "no Firebird engine takes this database",
                                 "install Firebird's embedded engine (Debian: firebird3.0-server-core), or name a server as database.host"};
-  static constexpr Cause format{ExitStatus::data, "the file is not a Firebird 3 database", "check database.dbname, or move the file away: the next run makes the catalog anew"};
+  static constexpr Cause format{ExitStatus::data, "the file is not a Firebird 3 database",
+                                "check database.dbname, or move the file away: the next run makes the catalog anew"};
   static constexpr Cause damaged{ExitStatus::data, "the database is damaged", "move it away: the next run makes the catalog anew"};
   static constexpr Cause read_only{ExitStatus::io, "the database is read-only", "make its file and folder writable"};
   static constexpr Cause shared{ExitStatus::unavailable, "another Firebird engine holds the database file",
@@ -283,7 +285,8 @@ void Transaction::execute(const std::string& sql) {
   attachment_.raw().execute(&status, transaction_.get(), static_cast<unsigned>(sql.size()), sql.c_str(), 3, nullptr, nullptr, nullptr, nullptr);
 }
 
-Statement::Statement(Transaction& transaction, const std::string& sql, Output output) : attachment_(transaction.attachment()), link_(attachment_.link()) {
+Statement::Statement(Transaction& transaction, const std::string& sql, Output output)
+    : attachment_(transaction.attachment()), link_(attachment_.link()) {
   Status status(link_);
   statement_.reset(attachment_.raw().prepare(&status, &transaction.raw(), static_cast<unsigned>(sql.size()), sql.c_str(), 3,
                                              Firebird::IStatement::PREPARE_PREFETCH_METADATA));

@@ -25,9 +25,9 @@ constexpr std::string_view entry_statement =
     "filesystem,links,device_major,device_minor,flags,digest,link_target,access_acl,default_acl,xattrs,extents,long_path) "
     "VALUES (:shared0,:shared1,9223372036854775807,?a,?b,?c,?d,?e,?f,?g,?h,?i,?j,?k,?l,?m,?n,?o,?p,?q,?r,?s,?t,?u,?v,?w)";
 template <bool is_long>
-constexpr std::array entry_types{text_type(is_long), "SMALLINT", "SMALLINT", "INTEGER", "INTEGER", "BIGINT", "BIGINT", "INTEGER", "BIGINT", "INTEGER",
-                                 "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", digest_type, "INTEGER", "INTEGER", "INTEGER", "INTEGER",
-                                 "INTEGER", "BLOB SUB_TYPE BINARY"};
+constexpr std::array entry_types{text_type(is_long), "SMALLINT", "SMALLINT", "INTEGER", "INTEGER", "BIGINT", "BIGINT", "INTEGER", "BIGINT",
+                                 "INTEGER", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", digest_type, "INTEGER", "INTEGER",
+                                 "INTEGER", "INTEGER", "INTEGER", "BLOB SUB_TYPE BINARY"};
 
 // "+ 0" keeps the index entry_end out of it, where nearly every row has the same value: it would be read to its end for each path.
 // from_sequence keeps the version that this recording begins out of it, in whichever order the two are sent.
@@ -131,10 +131,12 @@ RecordingBatches::RecordingBatches(firebird::Attachment& attachment)
       long_ends(attachment, {end_statement, client_and_sequence, end_types<true>, 20}),
       accounts(attachment, {"INSERT INTO account (client,id,digest,number,name) VALUES (:shared0,?a,?b,?c,?d)", client_only, account_types, 20}),
       sets(attachment, {"INSERT INTO attribute_set (client,id,digest,kind,capabilities) VALUES (:shared0,?a,?b,?c,?d)", client_only, set_types, 40}),
-      acl_entries(attachment, {"INSERT INTO acl_entry (client,set_id,place,tag,permissions,number,name) VALUES (:shared0,?a,?b,?c,?d,?e,?f)", client_only,
-                               acl_entry_types, 80}),
-      xattrs(attachment, {"INSERT INTO xattr (client,set_id,place,name,value_text,long_value) VALUES (:shared0,?a,?b,?c,?d,?e)", client_only, xattr_types, 20}),
-      extents(attachment, {"INSERT INTO extent (client,set_id,place,start_byte,length_bytes) VALUES (:shared0,?a,?b,?c,?d)", client_only, extent_types, 80}),
+      acl_entries(attachment, {"INSERT INTO acl_entry (client,set_id,place,tag,permissions,number,name) VALUES (:shared0,?a,?b,?c,?d,?e,?f)",
+                               client_only, acl_entry_types, 80}),
+      xattrs(attachment,
+             {"INSERT INTO xattr (client,set_id,place,name,value_text,long_value) VALUES (:shared0,?a,?b,?c,?d,?e)", client_only, xattr_types, 20}),
+      extents(attachment,
+              {"INSERT INTO extent (client,set_id,place,start_byte,length_bytes) VALUES (:shared0,?a,?b,?c,?d)", client_only, extent_types, 80}),
       link_targets(attachment, {"INSERT INTO link_target (client,set_id,target) VALUES (:shared0,?a,?b)", client_only, link_target_types, 14}) {}
 
 Catalog::Recording::State::State(firebird::Attachment& attachment, RecordingBatches& batches, bool& in_use, std::string client_name,
@@ -143,7 +145,8 @@ Catalog::Recording::State::State(firebird::Attachment& attachment, RecordingBatc
       last_set_(last_set), sequence_(static_cast<std::int64_t>(sequence)), transaction_(attachment, firebird::Isolation::write),
       accounts_("account", client, last_account), sets_("attribute_set", client, last_set) {
   const std::array shared{client_, sequence_};
-  for (Batch* batch : {&batches_.short_entries, &batches_.long_entries, &batches_.short_ends, &batches_.long_ends}) batch->begin(transaction_, shared);
+  for (Batch* batch : {&batches_.short_entries, &batches_.long_entries, &batches_.short_ends, &batches_.long_ends})
+    batch->begin(transaction_, shared);
   for (Batch* batch : {&batches_.accounts, &batches_.sets, &batches_.acl_entries, &batches_.xattrs, &batches_.extents, &batches_.link_targets})
     batch->begin(transaction_, std::span(shared).first(1));
   pending_.reserve(most_pending);
@@ -299,9 +302,10 @@ void Catalog::Recording::State::commit(const DatasetInfo& info) {
     update.set(2, client_);
     update.execute(transaction_);
   }
-  firebird::Statement insert(transaction_,
-                             "INSERT INTO dataset (client,sequence_number,tier,name,label,started,started_ns,finished,finished_ns,completeness,acl,entries,"
-                             "files,bytes,new_files,new_bytes,problems) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+  firebird::Statement insert(
+      transaction_,
+      "INSERT INTO dataset (client,sequence_number,tier,name,label,started,started_ns,finished,finished_ns,completeness,acl,entries,"
+      "files,bytes,new_files,new_bytes,problems) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   unsigned at = 0;
   insert.set(at++, client_);
   insert.set(at++, sequence_);

@@ -40,8 +40,8 @@ struct Catalog::Recording::State {
   void write(const Entry& entry, const Shared& shared);
   [[nodiscard]] std::int64_t account_id(const Digest& digest, std::uint32_t number, std::string_view name);
   template <typename WriteRows>
-  [[nodiscard]] std::optional<std::int64_t> set_id(const std::optional<Digest>& digest, std::int64_t kind, std::optional<std::string_view> capabilities,
-                                                   WriteRows write_rows);
+  [[nodiscard]] std::optional<std::int64_t> set_id(const std::optional<Digest>& digest, std::int64_t kind,
+                                                   std::optional<std::string_view> capabilities, WriteRows write_rows);
   void flush_all();
 
   firebird::Attachment& attachment_;

@@ -1,5 +1,5 @@
 #pragma once
-// How every program ends: one line on standard error for a failure, and its status.
+// How every program ends: one error in its log (sd/journal.hpp) for a failure, and its status.
 
 #include <exception>
 #include <string_view>
@@ -12,7 +12,7 @@ namespace syncropy {
 template <typename Body>
 int end_with(std::string_view program, Body&& body);
 
-// Prints "PROGRAM: WHAT: REMEDY".
+// Logs "WHAT: REMEDY" as an error, which on standard error is "PROGRAM: error: WHAT: REMEDY", and returns the status to end with.
 int report_failure(std::string_view program, const Error& error);
 int report_defect(std::string_view program, const std::exception& error);
 

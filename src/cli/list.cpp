@@ -30,7 +30,9 @@ Filter parse_filter(const std::string& what) {
   filter.client = what.substr(0, slash);
   if (slash == std::string::npos) return filter;
   filter.tier = tier_from_name(what.substr(slash + 1));
-  if (!filter.tier) throw Error(ExitStatus::usage, "'" + escape(what) + "' does not name a client or a tier of one", "write CLIENT or CLIENT/TIER, with TIER one of hour, day, week, month");
+  if (!filter.tier)
+    throw Error(ExitStatus::usage, "'" + escape(what) + "' does not name a client or a tier of one",
+                "write CLIENT or CLIENT/TIER, with TIER one of hour, day, week, month");
   return filter;
 }
 
@@ -50,10 +52,12 @@ std::optional<std::set<std::string>> recorded_datasets(const ServerSettings& set
 }
 
 void print_json(const DatasetInfo& info, std::string_view recorded) {
-  fmt::print(R"({{"client":"{}","tier":"{}","name":"{}","sequence":{},"started":"{}","finished":"{}","complete":{},"entries":{},"files":{},"bytes":{},"new_files":{},"new_bytes":{},"problems":{},"recorded":{}}})"
-             "\n",
-             info.client, name_of(info.tier), info.name, info.sequence, format_time(info.started.seconds), format_time(info.finished.seconds),
-             info.completeness == Completeness::complete, info.entries, info.files, info.bytes, info.new_files, info.new_bytes, info.problems, recorded);
+  fmt::print(
+      R"({{"client":"{}","tier":"{}","name":"{}","sequence":{},"started":"{}","finished":"{}","complete":{},"entries":{},"files":{},)"
+      R"("bytes":{},"new_files":{},"new_bytes":{},"problems":{},"recorded":{}}})"
+      "\n",
+      info.client, name_of(info.tier), info.name, info.sequence, format_time(info.started.seconds), format_time(info.finished.seconds),
+      info.completeness == Completeness::complete, info.entries, info.files, info.bytes, info.new_files, info.new_bytes, info.problems, recorded);
 }
 
 }  // namespace
@@ -87,10 +91,12 @@ ExitStatus verb_list(const std::string& config, const std::string& what, bool js
   }
   std::size_t width = 7;
   for (const DatasetInfo& info : datasets) width = std::max(width, full_name(info).size());
-  fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<8}  {}\n", "DATASET", width, "SEQ", "ENTRIES", "SIZE", "NEW FILES", "NEW SIZE", "STATE", "CATALOG");
+  fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<8}  {}\n", "DATASET", width, "SEQ", "ENTRIES", "SIZE", "NEW FILES", "NEW SIZE",
+             "STATE", "CATALOG");
   for (const DatasetInfo& info : datasets)
-    fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<8}  {}\n", full_name(info), width, info.sequence, format_count(info.entries), format_bytes(info.bytes),
-               format_count(info.new_files), format_bytes(info.new_bytes), info.completeness == Completeness::complete ? "complete" : "partial", in_catalog(info));
+    fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<8}  {}\n", full_name(info), width, info.sequence, format_count(info.entries),
+               format_bytes(info.bytes), format_count(info.new_files), format_bytes(info.new_bytes),
+               info.completeness == Completeness::complete ? "complete" : "partial", in_catalog(info));
   return ExitStatus::success;
 }
 

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "cli/owner.hpp"
 #include "cli/verbs.hpp"
 #include "config/settings.hpp"
 #include "repository/manifest-store.hpp"
@@ -51,6 +52,7 @@ std::string relative(std::string path) {
 
 ExitStatus verb_ls(const std::string& config, const std::string& dataset, const std::string& path, bool recursive) {
   const ServerSettings settings = load_server_settings(configuration_file(config));
+  become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   const SelectedDataset selected = select_dataset(repository, dataset);
   const std::string wanted = relative(path);

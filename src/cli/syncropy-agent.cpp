@@ -80,6 +80,7 @@ int serve_requests(int argc, char** argv) {
     setup.tls.emplace(TlsFiles{setup.policy.ssl_certificate, setup.policy.ssl_key, setup.policy.ssl_password, setup.policy.ssl_ca, setup.policy.pins});
   if (setup.connection) {
     // Accept=yes: the service manager listens.
+    if (!restore) throw Error(ExitStatus::usage, "the service manager handed over a connection, not a socket to listen on", "use Accept=no in the socket unit");
   } else if (listeners.empty()) {
     if (port_option->count() == 0 && address.empty()) throw Error(ExitStatus::usage, "there is nothing to listen on", "start syncropy-agent.socket, or add -p PORT");
     if (port_option->count() == 0 && !address.starts_with('/')) throw Error(ExitStatus::usage, "no port is named", "add -p PORT");

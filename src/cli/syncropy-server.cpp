@@ -51,7 +51,9 @@ ExitStatus print_last_datasets(const ServerSettings& settings, const std::vector
 }
 
 int serve(int argc, char** argv) {
-  CLI::App app("Backs up the clients of one config into one tier: pulls from their agents, publishes one dataset a client, records it in the catalog.", "syncropy-server");
+  CLI::App app(
+      "Backs up the clients of one config into one tier: pulls from their agents, publishes one dataset a client, records it in the catalog.",
+      "syncropy-server");
   app.footer(exit_statuses);
   std::string file, instance, delete_id;
   bool hour = false, day = false, week = false, month = false, last = false;
@@ -63,13 +65,18 @@ int serve(int argc, char** argv) {
   tiers->add_flag("-D,--day", day, "back up into tier day");
   tiers->add_flag("-W,--week", week, "back up into tier week");
   tiers->add_flag("-M,--month", month, "back up into tier month");
-  app.add_option("--instance", instance, "config and tier in one word, as units name them: prod-hourly, -daily, -weekly, -monthly")->type_name("NAME-TIER")->excludes(config_option);
+  app.add_option("--instance", instance, "config and tier in one word, as units name them: prod-hourly, -daily, -weekly, -monthly")
+      ->type_name("NAME-TIER")
+      ->excludes(config_option);
   app.add_flag("-r,--reload-dataset", options.reload, "replace the newest dataset of the tier instead of adding one");
   app.add_option("--client", options.only, "only this client of the config (may be repeated)")->type_name("NAME");
-  app.add_option("--lock-wait", options.lock_wait_seconds, "how long to wait for another run of the same client")->type_name("SECONDS")->capture_default_str();
-  auto* del = app.add_option("--del-dataset", delete_id,
-                             "delete one dataset: its name or sequence number in the tier, where that fits one client (see --client), or CLIENT/TIER/NAME")
-                  ->type_name("ID");
+  app.add_option("--lock-wait", options.lock_wait_seconds, "how long to wait for another run of the same client")
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  auto* del =
+      app.add_option("--del-dataset", delete_id,
+                     "delete one dataset: its name or sequence number in the tier, where that fits one client (see --client), or CLIENT/TIER/NAME")
+          ->type_name("ID");
   app.add_flag("--get-last-dataset", last, "print the newest dataset of the tier, a line per client")->excludes(del);
   try {
     app.parse(argc, argv);

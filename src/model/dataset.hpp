@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/entry.hpp"
 
@@ -28,6 +29,12 @@ inline constexpr std::array all_tiers{Tier::hour, Tier::day, Tier::week, Tier::m
 // "2026-11-22T19:05:00Z" for people.
 [[nodiscard]] std::string format_time(std::int64_t utc_seconds);
 
+namespace limits {
+inline constexpr std::size_t dataset_paths = 1'000;
+inline constexpr std::size_t dataset_patterns = 1'000;
+inline constexpr std::size_t dataset_pattern_bytes = 4'096;
+}  // namespace limits
+
 enum class Completeness : std::uint8_t { complete = 1, partial };
 
 // The head of a manifest and the row of a catalog.
@@ -45,6 +52,9 @@ struct DatasetInfo {
   std::uint64_t new_files = 0; // regular files stored by this run
   std::uint64_t new_bytes = 0; // their content as stored
   std::uint64_t problems = 0;  // entries flagged unread
+  // What was asked for: a manifest's alone, a catalog has none. Paths relative to the root, sorted, none inside another: what lies beside
+  // them in a folder above was never looked at. At most limits::dataset_paths and limits::dataset_patterns.
+  std::vector<std::string> paths, excludes;
   bool operator==(const DatasetInfo&) const = default;
 };
 

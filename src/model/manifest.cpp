@@ -34,6 +34,10 @@ void put_info(ByteWriter& out, const DatasetInfo& info) {
   out.put_byte(static_cast<std::uint8_t>(info.completeness));
   out.put_byte(info.acl ? 1 : 0);
   for (std::uint64_t count : {info.entries, info.files, info.bytes, info.new_files, info.new_bytes, info.problems}) out.put_unsigned(count);
+  for (const std::vector<std::string>* list : {&info.paths, &info.excludes}) {
+    out.put_unsigned(list->size());
+    for (const std::string& item : *list) out.put_string(item);
+  }
 }
 
 DatasetInfo get_info(ByteReader& in) {
@@ -56,6 +60,13 @@ DatasetInfo get_info(ByteReader& in) {
   info.completeness = static_cast<Completeness>(completeness);
   info.acl = in.byte() != 0;
   for (std::uint64_t* count : {&info.entries, &info.files, &info.bytes, &info.new_files, &info.new_bytes, &info.problems}) *count = in.unsigned_any();
+  info.paths.resize(in.unsigned_at_most(limits::dataset_paths));
+  for (std::string& path : info.paths) {
+    path = in.string_at_most(limits::path_bytes);
+    if (why_not_a_path(path) != nullptr) in.reject("names a path that cannot be");
+  }
+  info.excludes.resize(in.unsigned_at_most(limits::dataset_patterns));
+  for (std::string& pattern : info.excludes) pattern = in.string_at_most(limits::dataset_pattern_bytes);
   return info;
 }
 

@@ -25,6 +25,7 @@ struct RestoreRules {
   std::string target;                          // the folder that stands for the dataset's root; relative to the machine's, "" is the root itself
   Existing existing = Existing::fail;
   bool remove_others = false;                  // what lies in a selected folder and is not in the dataset, unless `excludes` matches it
+  std::vector<std::string> whole;              // with `remove_others`: the folders that the dataset holds whole; nothing is removed elsewhere
   bool dry_run = false;                        // compare, touch nothing
   bool numeric = false;                        // owners by number alone
   std::vector<AccountMapping> users, groups;   // before anything else is looked up

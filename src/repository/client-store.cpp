@@ -106,7 +106,9 @@ ClientStore::Datasets ClientStore::datasets() const {
       ++i;
       continue;
     }
-    result.damaged.push_back({info.tier, info.name, "it has the sequence number " + std::to_string(info.sequence) + " of " + std::string(name_of(next.tier)) + "/" + next.name});
+    result.damaged.push_back(
+        {info.tier, info.name,
+         "it has the sequence number " + std::to_string(info.sequence) + " of " + std::string(name_of(next.tier)) + "/" + next.name});
     result.good.erase(result.good.begin() + static_cast<std::ptrdiff_t>(i));
   }
   return result;
@@ -130,7 +132,8 @@ void ClientStore::raise_highest_published(std::uint64_t sequence) const {
   const std::string draft = std::string(sequence_file) + "-new";
   ::unlinkat(folder_.get(), draft.c_str(), 0);
   create_file(folder_.get(), draft, std::to_string(sequence) + "\n", 0600);
-  if (::renameat(folder_.get(), draft.c_str(), folder_.get(), sequence_file) != 0) throw_errno(ExitStatus::repository, "write", where_ + "/" + sequence_file);
+  if (::renameat(folder_.get(), draft.c_str(), folder_.get(), sequence_file) != 0)
+    throw_errno(ExitStatus::repository, "write", where_ + "/" + sequence_file);
 }
 
 std::uint64_t ClientStore::next_sequence(const Datasets& datasets) const {
@@ -153,7 +156,8 @@ Fd ClientStore::open_dataset(Tier tier, const std::string& name) const {
   const std::string path = std::string(name_of(tier)) + "/" + name;
   Fd folder = open_beneath(folder_.get(), path, O_RDONLY | O_DIRECTORY);
   if (!folder && errno == ENOENT)
-    throw Error(ExitStatus::no_input, "there is no dataset " + name_ + "/" + escape(path), "'syncropy list " + name_ + "' shows those that are there");
+    throw Error(ExitStatus::no_input, "there is no dataset " + name_ + "/" + escape(path),
+                "'syncropy list " + name_ + "' shows those that are there");
   if (!folder) throw_errno(ExitStatus::repository, "open dataset", name_ + "/" + path, "run as the user that owns the repository");
   while (::flock(folder.get(), LOCK_SH) != 0)
     if (errno != EINTR) throw_errno(ExitStatus::repository, "lock dataset", name_ + "/" + path);
@@ -184,7 +188,7 @@ unsigned ClientStore::recover() const {
       ++unfinished;
     }
   }
-  // Of several spares (a crash between two renames) the newest stays.
+  // Of several spares (a crash between two renames) one stays, whichever: both have expired.
   if (const Fd spares = subfolder(spare_folder, false)) {
     const std::vector<std::string> names = names_in(spares.get());
     for (std::size_t i = 0; i + 1 < names.size(); ++i) to_trash(spares.get(), names[i]);
@@ -238,8 +242,6 @@ void ClientStore::publish(Staging staging, Tier tier) const {
     if (::fsync(folder->get()) != 0) throw_errno(ExitStatus::io, "sync", where);
   point_latest();
 }
-
-void ClientStore::discard(Staging staging) const { to_trash(subfolder(staging_folder, true).get(), staging.name); }
 
 RetireResult ClientStore::retire(Tier tier, const std::string& name) const {
   const Fd from = subfolder(std::string(name_of(tier)).c_str(), true);

@@ -35,10 +35,13 @@ FileSink::FileSink(Fd file, Fd predecessor, std::string path) : file_(std::move(
 }
 
 void FileSink::hole_until(std::uint64_t offset) {
-  if (offset < at_) throw Error(ExitStatus::protocol, "the agent sent content of /" + escape(path_) + " out of order", "check that it is a Syncropy of a fitting version");
+  if (offset < at_)
+    throw Error(ExitStatus::protocol, "the agent sent content of /" + escape(path_) + " out of order",
+                "check that it is a Syncropy of a fitting version");
   if (offset == at_) return;
   if (offset - at_ > limits::hole_bytes - holes_)
-    throw Error(ExitStatus::protocol, "the agent sent /" + escape(path_) + " with more than 16 TiB of holes", "exclude the file from the backup, or check that it is a Syncropy of a fitting version");
+    throw Error(ExitStatus::protocol, "the agent sent /" + escape(path_) + " with more than 16 TiB of holes",
+                "exclude the file from the backup, or check that it is a Syncropy of a fitting version");
   holes_ += offset - at_;
   if (cloned_ && ::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at_), static_cast<off_t>(offset - at_)) != 0)
     throw_errno(ExitStatus::io, "punch a hole into", path_);
@@ -56,12 +59,16 @@ void FileSink::data(std::uint64_t offset, std::string_view bytes) {
 
 void FileSink::keep(std::uint64_t offset, std::uint64_t length) {
   hole_until(offset);
-  if (!predecessor_) throw Error(ExitStatus::protocol, "the agent keeps content of /" + escape(path_) + " that was never offered", "check that it is a Syncropy of a fitting version");
+  if (!predecessor_)
+    throw Error(ExitStatus::protocol, "the agent keeps content of /" + escape(path_) + " that was never offered",
+                "check that it is a Syncropy of a fitting version");
   std::string buffer(std::min<std::uint64_t>(length, copy_bytes), '\0');
   while (length > 0) {
     const ssize_t got = ::pread(predecessor_.get(), buffer.data(), std::min<std::uint64_t>(length, buffer.size()), static_cast<off_t>(at_));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) throw PredecessorDamaged(ExitStatus::data, "the stored predecessor of /" + escape(path_) + " is shorter than its manifest says or cannot be read");
+    if (got <= 0)
+      throw PredecessorDamaged(ExitStatus::data,
+                               "the stored predecessor of /" + escape(path_) + " is shorter than its manifest says or cannot be read");
     const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
     if (!cloned_) write_at(file_.get(), at_, bytes, path_);
     hasher_.update(bytes);

@@ -13,7 +13,7 @@
 
 namespace syncropy {
 
-// Raised by keep() and finish() when the stored predecessor turns out not to hold what it should: fetch the file whole.
+// Raised by keep() when the stored predecessor turns out not to hold what it should: fetch the file whole.
 class PredecessorDamaged : public Error {
  public:
   using Error::Error;

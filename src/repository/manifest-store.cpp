@@ -78,7 +78,8 @@ bool ManifestReader::next(Entry& entry) {
     try {
       packed = read_file(folder_.get(), name, limits::segment_bytes, ExitStatus::data);
     } catch (const SystemError& error) {
-      if (damage_status(error.code()) != ExitStatus::data) throw Error(ExitStatus::io, subject + ": could not be read now (" + error.what() + ")", error.remedy());
+      if (damage_status(error.code()) != ExitStatus::data)
+        throw Error(ExitStatus::io, subject + ": could not be read now (" + error.what() + ")", error.remedy());
       throw Error(ExitStatus::data, subject + ": cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
     }
     reader_ = std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), *info, subject);
@@ -141,7 +142,9 @@ void compare_manifests(ManifestReader& before, ManifestReader& after, const Mani
     pull(before, old_entry, have_old);
     pull(after, new_entry, have_new);
     if (!have_old && !have_new) return;
-    const auto order = !have_old ? std::strong_ordering::greater : !have_new ? std::strong_ordering::less : compare_paths(old_entry.path, new_entry.path);
+    const auto order = !have_old   ? std::strong_ordering::greater
+                       : !have_new ? std::strong_ordering::less
+                                   : compare_paths(old_entry.path, new_entry.path);
     if (order < 0) {
       changes.gone(old_entry);
       have_old = false;

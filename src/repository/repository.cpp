@@ -28,8 +28,9 @@ std::string random_id() {
 
 Fd open_root(const std::string& path) {
   Fd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!root) throw_errno(ExitStatus::repository, "open the repository", path,
-                         errno == ENOENT ? "mount it if it should be there, or make it with 'syncropy init'" : "it must be a folder that this user may enter");
+  if (!root)
+    throw_errno(ExitStatus::repository, "open the repository", path,
+                errno == ENOENT ? "mount it if it should be there, or make it with 'syncropy init'" : "it must be a folder that this user may enter");
   return root;
 }
 
@@ -37,7 +38,8 @@ Fd open_root(const std::string& path) {
 
 void Repository::create(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw_errno(ExitStatus::repository, "make the repository", path, errno == ENOENT ? "make its parent folder first" : "make the folder by hand and give it to this user");
+    throw_errno(ExitStatus::repository, "make the repository", path,
+                errno == ENOENT ? "make its parent folder first" : "make the folder by hand and give it to this user");
   const Fd root = open_root(path);
   const std::vector<std::string> names = names_in(root.get());
   if (std::find(names.begin(), names.end(), own_folder) != names.end())
@@ -64,7 +66,8 @@ Repository Repository::open(const std::string& path, bool writable) {
     if (error.code() == ENOENT)
       throw Error(ExitStatus::repository, escape(path) + " is not a Syncropy repository (it has no .syncropy/format)",
                   "mount the disk that should be there, or make a new one with 'syncropy init'");
-    throw Error(ExitStatus::repository, "cannot read " + escape(path) + "/.syncropy/format (" + error.what() + ")", "run as the user that owns the repository");
+    throw Error(ExitStatus::repository, "cannot read " + escape(path) + "/.syncropy/format (" + error.what() + ")",
+                "run as the user that owns the repository");
   }
   if (!format.starts_with(format_magic)) {
     const std::string first_line = format.substr(0, format.find('\n'));
@@ -79,12 +82,14 @@ Repository Repository::open(const std::string& path, bool writable) {
 }
 
 ClientStore Repository::client(const std::string& name) const {
-  if (!is_client_name(name)) throw Error(ExitStatus::usage, "'" + escape(name) + "' cannot be a client's name", "use letters, digits, '.', '_' and '-'");
+  if (!is_client_name(name))
+    throw Error(ExitStatus::usage, "'" + escape(name) + "' cannot be a client's name", "use letters, digits, '.', '_' and '-'");
   if (writable_ && ::mkdirat(root_.get(), name.c_str(), 0700) != 0 && errno != EEXIST)
     throw_errno(ExitStatus::repository, "make the folder of client", name, "the repository must be writable by this user");
   Fd folder(::openat(root_.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!folder) {
-    if (errno == ENOENT) throw Error(ExitStatus::no_input, "the repository " + escape(path_) + " holds no client '" + name + "'", "'syncropy list' shows what it holds");
+    if (errno == ENOENT)
+      throw Error(ExitStatus::no_input, "the repository " + escape(path_) + " holds no client '" + name + "'", "'syncropy list' shows what it holds");
     throw_errno(ExitStatus::repository, "open the folder of client", name, "run as the user that owns the repository");
   }
   if (writable_ && ::fsync(root_.get()) != 0) throw_errno(ExitStatus::io, "sync", path_);
@@ -95,7 +100,8 @@ std::vector<std::string> Repository::clients() const {
   std::vector<std::string> names = names_in(root_.get());
   std::erase_if(names, [this](const std::string& name) {
     struct stat st{};
-    return !is_client_name(name) || name == "lost+found" || ::fstatat(root_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode);
+    return !is_client_name(name) || name == "lost+found" || ::fstatat(root_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+           !S_ISDIR(st.st_mode);
   });
   return names;
 }

@@ -62,14 +62,10 @@ class ClientStore {
   unsigned recover() const;
 
   [[nodiscard]] Staging begin(const std::string& name) const;
-  // Syncs the filesystem, renames the staging into its tier under its first free name at or after `info.name` (never over
-  // something else), syncs both parents, moves `latest`. The manifest must be written under that same name: so the name is fixed by
-  // free_name() before the manifest is written.
+  // Notes the sequence, syncs the filesystem, renames the staging into its tier under the name it has there too, syncs both parents, moves
+  // `latest`. Throws where that name is taken: nothing is replaced. The manifest holds the name, so free_name() gives it before it is written.
   void publish(Staging staging, Tier tier) const;
   [[nodiscard]] std::string free_name(Tier tier, std::int64_t utc_seconds) const;
-
-  // An unpublished tree goes to the trash.
-  void discard(Staging staging) const;
 
   // Takes a dataset out of its tier: it becomes the spare, the spare there was goes to the trash.
   [[nodiscard]] RetireResult retire(Tier tier, const std::string& name) const;
@@ -112,7 +108,8 @@ class Repository {
   [[nodiscard]] std::string engine_folder() const { return path_ + "/.syncropy/firebird"; }
 
  private:
-  Repository(Fd root, std::string path, std::string id, bool writable) : root_(std::move(root)), path_(std::move(path)), id_(std::move(id)), writable_(writable) {}
+  Repository(Fd root, std::string path, std::string id, bool writable)
+      : root_(std::move(root)), path_(std::move(path)), id_(std::move(id)), writable_(writable) {}
   Fd root_;
   std::string path_, id_;
   bool writable_;

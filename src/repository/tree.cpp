@@ -39,7 +39,8 @@ int TreeBuilder::folder(std::string_view path) {
 
 void TreeBuilder::make_folder(std::string_view path) {
   if (path.empty()) return;  // tree/ itself
-  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) != 0) throw_errno(ExitStatus::repository, "make the stored folder", path);
+  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) != 0)
+    throw_errno(ExitStatus::repository, "make the stored folder", path);
 }
 
 LinkResult TreeBuilder::link_previous(const Entry& entry, std::string_view from) {
@@ -49,7 +50,8 @@ LinkResult TreeBuilder::link_previous(const Entry& entry, std::string_view from)
   const int to = folder(parent_of(entry.path));
   const int old_folder = previous_.move_to(parent_of(from));
   struct stat st{};
-  if (old_folder < 0 || ::fstatat(old_folder, old_name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !is_as_stored(st, entry)) return LinkResult::missing;
+  if (old_folder < 0 || ::fstatat(old_folder, old_name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !is_as_stored(st, entry))
+    return LinkResult::missing;
   if (::linkat(old_folder, old_name.c_str(), to, name.c_str(), 0) == 0) return LinkResult::linked;
   if (errno == EMLINK || errno == EXDEV) return LinkResult::copy_needed;
   if (errno == ENOENT) return LinkResult::missing;
@@ -118,11 +120,13 @@ void TreeBuilder::make_symlink(std::string_view path, const std::string& target,
   const std::string name(name_of(path));
   if (::symlinkat(target.c_str(), parent, name.c_str()) != 0) throw_errno(ExitStatus::repository, "make the stored link", path);
   const timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, static_cast<long>(mtime.nanoseconds)}};
-  if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) throw_errno(ExitStatus::repository, "set the time of the stored link", path);
+  if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+    throw_errno(ExitStatus::repository, "set the time of the stored link", path);
 }
 
 void TreeBuilder::remove_file(std::string_view path) {
-  if (::unlinkat(folder(parent_of(path)), std::string(name_of(path)).c_str(), 0) != 0 && errno != ENOENT) throw_errno(ExitStatus::repository, "remove the stored file", path);
+  if (::unlinkat(folder(parent_of(path)), std::string(name_of(path)).c_str(), 0) != 0 && errno != ENOENT)
+    throw_errno(ExitStatus::repository, "remove the stored file", path);
 }
 
 FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) {

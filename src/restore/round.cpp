@@ -89,11 +89,11 @@ void RestoreRound::place(std::string_view payload) {
     const bool is_folder = placed.entry.stat.type == FileType::folder;
     const Reach reached = reach(path);
     if (above != nullptr && above->blocked) {
-      if (is_folder) levels_.push_back({path, false, above->blocked, false, {}, {}});
+      if (is_folder) levels_.push_back(blocked_level(path, *above->blocked));
       answer(placed.id, *levels_.back().blocked);
     } else if (reached == Reach::out || (reached == Reach::leads && !is_folder)) {
       const RestoreOutcome refused = failure("policy", EACCES);
-      if (is_folder) levels_.push_back({path, false, refused, false, {}, {}});
+      if (is_folder) levels_.push_back(blocked_level(path, refused));
       answer(placed.id, refused);
     } else if (is_folder) {
       open_folder(std::move(placed), reached == Reach::leads);
@@ -115,6 +115,13 @@ void RestoreRound::place(std::string_view payload) {
     }
   }
   out_.flush();
+}
+
+RestoreRound::Level RestoreRound::blocked_level(const std::string& path, const RestoreOutcome& outcome) {
+  Level level;
+  level.path = path;
+  level.blocked = outcome;
+  return level;
 }
 
 void RestoreRound::check_order(const PlacedEntry& placed) {
@@ -150,6 +157,7 @@ void RestoreRound::leave_to(std::string_view path) {
 
 // What is in a folder and was not named goes, unless a pattern protects it.
 void RestoreRound::clear(const Level& level) {
+  if (level.is_mount && level.names.empty()) return;  // what is mounted here was not backed up: /proc, another disk
   for (const std::string& name : placer_.others_in(level.path, level.names)) {
     const std::string path = level.path.empty() ? name : level.path + "/" + name;
     if (excludes_.match(level.position, name.c_str(), true)) continue;
@@ -173,10 +181,13 @@ void RestoreRound::open_folder(PlacedEntry&& placed, bool must_exist) {
   RestoreResult result = RestoreResult::created;
   if (entry.path.empty()) {
     result = exists_ ? RestoreResult::same : RestoreResult::created;
+    level.filesystem = stat_of(target_.get()).filesystem;
   } else if (!above_is_new) {
     const Found found = placer_.examine(entry);
     if (found.stat && found.stat->type == FileType::folder) {
       result = RestoreResult::same;
+      level.filesystem = found.stat->filesystem;
+      level.is_mount = level.filesystem != levels_.back().filesystem;
     } else if (must_exist) {
       level.blocked = failure("policy", EACCES);
     } else if (on_the_way && found.state != Found::State::absent) {
@@ -197,7 +208,9 @@ void RestoreRound::open_folder(PlacedEntry&& placed, bool must_exist) {
     return;
   }
   level.is_new = result != RestoreResult::same;
-  level.clears = rules_.remove_others && !on_the_way && !level.is_new;
+  // What could not be read when the backup was made is not there for another reason.
+  level.clears = rules_.remove_others && !on_the_way && !level.is_new && (entry.flags & unread) == 0 &&
+                 std::any_of(rules_.whole.begin(), rules_.whole.end(), [&](const std::string& whole) { return is_at_or_below(entry.path, whole); });
   if (rules_.remove_others) {
     level.position = entry.path.empty() || levels_.empty() ? excludes_.at_root() : excludes_.below(levels_.back().position, std::string(name_of(entry.path)).c_str());
   }

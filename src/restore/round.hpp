@@ -95,11 +95,14 @@ class RestoreRound {
     std::string path;
     bool is_new = false;                          // made by this restore, or (dry run) not there
     std::optional<RestoreOutcome> blocked;        // what lies below cannot be placed either
+    std::uint64_t filesystem = 0;                 // of what is there
+    bool is_mount = false;
     bool clears = false;                          // others are to be removed from it
     std::vector<std::string> names;               // with `clears`
     Excludes::Position position;                  // with `clears`
   };
 
+  [[nodiscard]] static Level blocked_level(const std::string& path, const RestoreOutcome& outcome);
   void check_order(const PlacedEntry& placed);
   enum class Reach { allowed, leads, out };  // leads: a folder above one that is allowed
   [[nodiscard]] Reach reach(std::string_view path) const;

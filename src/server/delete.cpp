@@ -42,8 +42,8 @@ ExitStatus delete_dataset(const ServerSettings& settings, const std::vector<cons
     Catalog catalog(catalog_location(settings.database, repository));
     static_cast<void>(bring_in_line(catalog, store));
   } catch (const Error& error) {
-    log(Priority::error, name + " is deleted but still in the catalog: " + error.line() + "; the next run takes it out", {{"SYNCROPY_CLIENT", doomed.client}},
-        message_id::not_recorded);
+    log(Priority::error, name + " is deleted but still in the catalog: " + error.line() + "; the next run takes it out",
+        {{"SYNCROPY_CLIENT", doomed.client}}, message_id::not_recorded);
     return ExitStatus::not_recorded;
   }
   return ExitStatus::success;

@@ -84,7 +84,8 @@ bool is_same(const DatasetInfo& left, const DatasetInfo& right) {
 }  // namespace
 
 CatalogLocation catalog_location(const DatabaseSettings& database, const Repository& repository) {
-  return {database.host, database.port, database.user, database.password, database.dbname.empty() ? repository.catalog_file() : database.dbname, repository.engine_folder()};
+  const std::string file = database.dbname.empty() ? repository.catalog_file() : database.dbname;
+  return {database.host, database.port, database.user, database.password, file, repository.engine_folder()};
 }
 
 RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store) {

@@ -292,10 +292,16 @@ class RestorePass {
 
 }  // namespace
 
-RestoreCounts restore(AgentSession& worker, DatasetSource& source, const RestoreRules& rules, const Selection& selection, RestoreProgress& progress,
+RestoreCounts restore(AgentSession& worker, DatasetSource& source, const RestoreRules& wanted, const Selection& selection, RestoreProgress& progress,
                       const RestoreEvents& events) {
   const auto mailbox = std::make_shared<Mailbox>();
   worker.receive([mailbox](Frame&& frame) { mailbox->put(std::move(frame)); }, [mailbox] { mailbox->fail(); });
+  // What the backup never looked at is not to go because the backup does not have it.
+  RestoreRules rules = wanted;
+  if (rules.remove_others) {
+    rules.whole = source.info().paths;
+    rules.excludes.insert(rules.excludes.end(), source.info().excludes.begin(), source.info().excludes.end());
+  }
   try {
     RestoreEvents conflicts_only;
     conflicts_only.on_entry = [&](const std::string& path, FileType type, const RestoreOutcome& outcome) {

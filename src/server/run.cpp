@@ -32,7 +32,8 @@ using Clock = std::chrono::steady_clock;
 class ClientRun {
  public:
   ClientRun(const ServerSettings& settings, const ClientSettings& client, const RunOptions& options, const Repository& repository, Progress& progress)
-      : settings_(settings), client_(client), options_(options), repository_(repository), progress_(progress), store_(repository.client(client.name)) {}
+      : settings_(settings), client_(client), options_(options), repository_(repository), progress_(progress),
+        store_(repository.client(client.name)) {}
 
   ExitStatus run() {
     ExitStatus status = ExitStatus::success;
@@ -56,7 +57,8 @@ class ClientRun {
     const Clock::time_point begun = Clock::now();
     const ClientStore::Datasets datasets = store_.datasets();
     for (const DamagedDataset& damaged : datasets.damaged)
-      line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {}, message_id::dataset_damaged);
+      line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {},
+           message_id::dataset_damaged);
     const DatasetInfo info = receive_whole(datasets);
     const bool recorded = record(info);
     summarise(info, Clock::now() - begun);
@@ -69,14 +71,17 @@ class ClientRun {
   void recover() {
     progress_.stage = "recovering";
     if (const unsigned unfinished = store_.recover(); unfinished > 0) {
-      line(Priority::notice, "an interrupted run had left " + std::to_string(unfinished) + " unfinished tree; it goes to the trash", {}, message_id::recovered);
+      line(Priority::notice, "an interrupted run had left " + std::to_string(unfinished) + " unfinished tree; it goes to the trash", {},
+           message_id::recovered);
       store_.empty_trash();
     }
     try {
       const RecordCounts counts = bring_in_line(catalog(), store_);
       in_line_ = true;
-      if (counts.recorded > 0) line(Priority::notice, "recorded " + std::to_string(counts.recorded) + " datasets that an earlier run could not", {}, message_id::recovered);
-      if (counts.forgotten > 0) line(Priority::info, "took " + std::to_string(counts.forgotten) + " datasets out of the catalog that are no longer in the repository");
+      if (counts.recorded > 0)
+        line(Priority::notice, "recorded " + std::to_string(counts.recorded) + " datasets that an earlier run could not", {}, message_id::recovered);
+      if (counts.forgotten > 0)
+        line(Priority::info, "took " + std::to_string(counts.forgotten) + " datasets out of the catalog that are no longer in the repository");
     } catch (const std::exception&) {
       catalog_.reset();  // record() tries again after publishing, and reports
     }
@@ -101,7 +106,8 @@ class ClientRun {
       progress_.stage = "running the post-command";
       if (session_spoiled_ || agent_->failed()) agent_.emplace(client_);
       const bool succeeded = status == ExitStatus::success || status == ExitStatus::partial || status == ExitStatus::not_recorded;
-      if (!command(CommandKind::post, client_.post_command, succeeded) && (status == ExitStatus::success || status == ExitStatus::partial || status == ExitStatus::not_recorded))
+      if (!command(CommandKind::post, client_.post_command, succeeded) &&
+          (status == ExitStatus::success || status == ExitStatus::partial || status == ExitStatus::not_recorded))
         return ExitStatus::command;
     } catch (const Error& error) {
       const ExitStatus failed = report(Error(error.status(), std::string("the post-command could not be run: ") + error.what(), error.remedy()));
@@ -116,7 +122,8 @@ class ClientRun {
       line(Priority::info, what + ": " + escape(output));
     });
     if (!result.succeeded)
-      line(Priority::error, "the " + what + " '" + escape(text) + "' " + result.text + (result.remedy.empty() ? "" : ": " + result.remedy), {}, message_id::command_failed);
+      line(Priority::error, "the " + what + " '" + escape(text) + "' " + result.text + (result.remedy.empty() ? "" : ": " + result.remedy), {},
+           message_id::command_failed);
     return result.succeeded;
   }
 
@@ -138,7 +145,8 @@ class ClientRun {
     previous.reset();
     for (auto older = datasets.good.rbegin() + 1; older != datasets.good.rend() && !previous; ++older)
       if (!is_damaged(older->info)) previous = PreviousDataset{older->info, store_.open_dataset(older->info.tier, older->info.name)};
-    line(Priority::warning, "starts over " + (previous ? "from " + std::string(name_of(previous->info.tier)) + "/" + previous->info.name : "from nothing: everything is fetched"));
+    line(Priority::warning, "starts over " + (previous ? "from " + std::string(name_of(previous->info.tier)) + "/" + previous->info.name
+                                                       : "from nothing: everything is fetched"));
     in_line_ = false;  // the catalog may know the damaged one: record() sees to that
     feed_.emplace();
     progress_.start_over();
@@ -149,7 +157,9 @@ class ClientRun {
 
   bool is_damaged(const DatasetInfo& info) {
     const std::optional<std::string> damage = store_.manifest_damage(info.tier, info.name);
-    if (damage) line(Priority::warning, *damage + ": nothing is taken over from this dataset; delete it, or restore it from a copy", {}, message_id::dataset_damaged);
+    if (damage)
+      line(Priority::warning, *damage + ": nothing is taken over from this dataset; delete it, or restore it from a copy", {},
+           message_id::dataset_damaged);
     return damage.has_value();
   }
 
@@ -164,6 +174,8 @@ class ClientRun {
     info.name = store_.free_name(options_.tier, now.tv_sec);
     info.sequence = store_.next_sequence(datasets);
     info.acl = client_.acl;
+    for (const std::string& path : client_.paths) info.paths.push_back(path.substr(1));
+    info.excludes = client_.excludes;
     Staging staging = store_.begin(info.name);
     try {
       record_live(previous, staging, info);
@@ -226,7 +238,8 @@ class ClientRun {
 
   void not_recorded(const std::string& why) {
     catalog_.reset();
-    line(Priority::error, "the dataset is published but not recorded in the catalog: " + why + "; the next run records it", {}, message_id::not_recorded);
+    line(Priority::error, "the dataset is published but not recorded in the catalog: " + why + "; the next run records it", {},
+         message_id::not_recorded);
   }
 
   Catalog& catalog() {
@@ -239,7 +252,8 @@ class ClientRun {
     std::vector<StoredDataset> gone = expired(store_.datasets().good, options_.tier, keep());
     if (options_.reload) {
       // The newest of this tier before this run, unless that would give a complete dataset for a partial one.
-      const auto replaced = std::find_if(before.good.rbegin(), before.good.rend(), [&](const StoredDataset& dataset) { return dataset.info.tier == options_.tier; });
+      const auto replaced =
+          std::find_if(before.good.rbegin(), before.good.rend(), [&](const StoredDataset& dataset) { return dataset.info.tier == options_.tier; });
       if (replaced != before.good.rend() && (info.completeness == Completeness::complete || replaced->info.completeness == Completeness::partial) &&
           std::none_of(gone.begin(), gone.end(), [&](const StoredDataset& dataset) { return dataset.info.sequence == replaced->info.sequence; }))
         gone.push_back(*replaced);
@@ -259,7 +273,8 @@ class ClientRun {
       catalog_->expire(client_.name, info.sequence);
     } catch (const Error& error) {
       catalog_.reset();
-      line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {}, message_id::not_recorded);
+      line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {},
+           message_id::not_recorded);
     }
   }
 
@@ -283,8 +298,9 @@ class ClientRun {
     const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
     const bool partial = info.completeness == Completeness::partial;
     line(partial ? Priority::warning : Priority::info,
-         name + (partial ? " is partial: " + format_count(progress_.problems) + " files could not be read; " : " is complete: ") + format_count(info.entries) + " entries, " +
-             format_count(progress_.linked) + " linked, " + format_count(info.new_files) + " new files with " + format_bytes(info.new_bytes) + ", in " + format_seconds(seconds),
+         name + (partial ? " is partial: " + format_count(progress_.problems) + " files could not be read; " : " is complete: ") +
+             format_count(info.entries) + " entries, " + format_count(progress_.linked) + " linked, " + format_count(info.new_files) +
+             " new files with " + format_bytes(info.new_bytes) + ", in " + format_seconds(seconds),
          {{"SYNCROPY_DATASET", name}, {"SYNCROPY_SEQUENCE", std::to_string(info.sequence)}, {"SYNCROPY_ENTRIES", std::to_string(info.entries)}},
          partial ? message_id::dataset_partial : message_id::dataset_complete);
   }

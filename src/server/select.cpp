@@ -21,7 +21,8 @@ std::optional<std::int64_t> parse_time(std::string text) {
     const char* format;
     std::int64_t width;
   };
-  for (const Form& form : {Form{"%Y-%m-%dT%H:%M:%S", 1}, Form{"%Y-%m-%d %H:%M:%S", 1}, Form{"%Y-%m-%dT%H:%M", 60}, Form{"%Y-%m-%d %H:%M", 60}, Form{"%Y-%m-%d", 86'400}}) {
+  for (const Form& form : {Form{"%Y-%m-%dT%H:%M:%S", 1}, Form{"%Y-%m-%d %H:%M:%S", 1}, Form{"%Y-%m-%dT%H:%M", 60}, Form{"%Y-%m-%d %H:%M", 60},
+                           Form{"%Y-%m-%d", 86'400}}) {
     std::tm parts{};
     const char* end = ::strptime(text.c_str(), form.format, &parts);
     if (end != nullptr && *end == '\0') return static_cast<std::int64_t>(::timegm(&parts)) + form.width - 1;
@@ -43,7 +44,8 @@ DoomedDataset doomed_by_full_name(const Repository& repository, IsWanted&& is_wa
   const DoomedDataset named{std::string(text.substr(0, first)), tier_from_name(text.substr(first + 1, second - first - 1)).value_or(Tier{}),
                             second == std::string_view::npos ? "" : std::string(text.substr(second + 1))};
   if (named.tier == Tier{} || !is_client_name(named.client) || !is_dataset_name(named.name))
-    throw Error(ExitStatus::usage, "'" + escape(text) + "' does not name one dataset", "write CLIENT/TIER/NAME in full, with TIER one of hour, day, week, month");
+    throw Error(ExitStatus::usage, "'" + escape(text) + "' does not name one dataset",
+                "write CLIENT/TIER/NAME in full, with TIER one of hour, day, week, month");
   const std::vector<std::string> known = repository.clients();
   const ClientStore::Datasets all =
       std::find(known.begin(), known.end(), named.client) == known.end() ? ClientStore::Datasets{} : repository.client(named.client).datasets();
@@ -52,13 +54,16 @@ DoomedDataset doomed_by_full_name(const Repository& repository, IsWanted&& is_wa
       std::none_of(all.damaged.begin(), all.damaged.end(), [&](const DamagedDataset& dataset) { return is_it(dataset.tier, dataset.name); }))
     throw no_dataset(escape(text), all.good);
   if (!is_wanted(named.client))
-    throw Error(ExitStatus::usage, "'" + escape(text) + "' belongs to no client of this config, or to none named with --client", "name a dataset of one of these clients");
+    throw Error(ExitStatus::usage, "'" + escape(text) + "' belongs to no client of this config, or to none named with --client",
+                "name a dataset of one of these clients");
   return named;
 }
 
 }  // namespace
 
-std::string full_name(const std::string& client, Tier tier, const std::string& name) { return client + "/" + std::string(name_of(tier)) + "/" + name; }
+std::string full_name(const std::string& client, Tier tier, const std::string& name) {
+  return client + "/" + std::string(name_of(tier)) + "/" + name;
+}
 
 std::string full_name(const DatasetInfo& info) { return full_name(info.client, info.tier, info.name); }
 
@@ -71,8 +76,11 @@ SelectedDataset select_dataset(const Repository& repository, std::string_view te
   std::vector<StoredDataset> datasets = store.datasets().good;
   if (cut != std::string_view::npos && text[cut] == '@') {
     const std::optional<std::int64_t> time = parse_time(std::string(text.substr(cut + 1)));
-    if (!time) throw Error(ExitStatus::usage, "'" + wanted + "' does not name a time", "write it in UTC as 2026-11-22, 2026-11-22T19:05 or 2026-11-22T19:05:00");
-    const auto found = std::find_if(datasets.rbegin(), datasets.rend(), [&](const StoredDataset& dataset) { return dataset.info.started.seconds <= *time; });
+    if (!time)
+      throw Error(ExitStatus::usage, "'" + wanted + "' does not name a time",
+                  "write it in UTC as 2026-11-22, 2026-11-22T19:05 or 2026-11-22T19:05:00");
+    const auto found =
+        std::find_if(datasets.rbegin(), datasets.rend(), [&](const StoredDataset& dataset) { return dataset.info.started.seconds <= *time; });
     if (found == datasets.rend()) throw no_dataset(wanted, datasets);
     return {std::move(store), found->info};
   }
@@ -101,7 +109,8 @@ DoomedDataset select_for_deletion(const Repository& repository, const std::vecto
   for (const std::string& client : clients) {
     if (std::find(known.begin(), known.end(), client) == known.end()) continue;
     for (const StoredDataset& dataset : repository.client(client).datasets().good)
-      if (dataset.info.tier == tier && (dataset.info.name == id || std::to_string(dataset.info.sequence) == id)) found.push_back({client, tier, dataset.info.name});
+      if (dataset.info.tier == tier && (dataset.info.name == id || std::to_string(dataset.info.sequence) == id))
+        found.push_back({client, tier, dataset.info.name});
   }
   if (found.empty())
     throw Error(ExitStatus::no_input, "no client asked for has a dataset '" + escape(id) + "' in tier " + std::string(name_of(tier)),
@@ -109,7 +118,8 @@ DoomedDataset select_for_deletion(const Repository& repository, const std::vecto
   if (found.size() > 1) {
     std::string list;
     for (const DoomedDataset& dataset : found) list += (list.empty() ? "" : ", ") + full_name(dataset.client, dataset.tier, dataset.name);
-    throw Error(ExitStatus::usage, "'" + escape(id) + "' fits more than one dataset: " + list, "name one of these in full, or its client with --client");
+    throw Error(ExitStatus::usage, "'" + escape(id) + "' fits more than one dataset: " + list,
+                "name one of these in full, or its client with --client");
   }
   return found.front();
 }

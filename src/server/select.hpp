@@ -29,6 +29,7 @@ struct DoomedDataset {
   Tier tier{};
   std::string name;
 };
-[[nodiscard]] DoomedDataset select_for_deletion(const Repository& repository, const std::vector<std::string>& clients, Tier tier, std::string_view id);
+[[nodiscard]] DoomedDataset select_for_deletion(const Repository& repository, const std::vector<std::string>& clients, Tier tier,
+                                                std::string_view id);
 
 }  // namespace syncropy

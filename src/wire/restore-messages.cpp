@@ -44,6 +44,8 @@ void put(ByteWriter& out, const RestoreRules& message) {
   put_mappings(out, message.groups);
   out.put_unsigned(message.excludes.size());
   for (const std::string& pattern : message.excludes) out.put_string(pattern);
+  out.put_unsigned(message.whole.size());
+  for (const std::string& folder : message.whole) out.put_string(folder);
 }
 
 RestoreRules get_restore_rules(std::string_view payload) {
@@ -61,6 +63,11 @@ RestoreRules get_restore_rules(std::string_view payload) {
   message.groups = get_mappings(in);
   message.excludes.resize(in.unsigned_at_most(limits::restore_patterns));
   for (std::string& pattern : message.excludes) pattern = in.string_at_most(limits::pattern_bytes);
+  message.whole.resize(in.unsigned_at_most(limits::list_paths));
+  for (std::string& folder : message.whole) {
+    folder = in.string_at_most(limits::path_bytes);
+    if (why_not_a_path(folder) != nullptr) in.reject("names a folder that cannot be");
+  }
   in.expect_end();
   return message;
 }

@@ -16,7 +16,7 @@ namespace limits {
 inline constexpr std::size_t place_bytes = 64U << 10;       // a place message is sent at about this size
 inline constexpr std::size_t place_window = 4'096;          // entries but folders that were sent and have no outcome yet
 inline constexpr std::size_t wants = 4'096;                 // ids in one want message
-inline constexpr std::size_t restore_patterns = 1'000;
+inline constexpr std::size_t restore_patterns = 2'000;       // of the restore and of the backup
 inline constexpr std::size_t shortfall_bytes = 300;         // "attribute " and its name
 inline constexpr std::uint64_t restore_folders = 20'000'000;  // of one restore
 }  // namespace limits

@@ -25,7 +25,7 @@ def rules(target, existing=3, flags=0, excludes=()):
     out = Writer().string(str(target).lstrip("/").encode()).byte(existing).byte(flags).unsigned(0).unsigned(0).unsigned(len(excludes))
     for pattern in excludes:
         out.string(pattern)
-    return bytes(out.bytes)
+    return bytes(out.unsigned(0).bytes)
 
 
 def place(entries):

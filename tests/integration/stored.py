@@ -74,6 +74,7 @@ def read_dataset_anywhere(folder):
     read.time(), read.time()
     completeness, _acl = read.byte(), read.byte()
     counts = [read.unsigned() for _ in range(6)]
+    _paths, _excludes = [read.string() for _ in range(read.unsigned())], [read.string() for _ in range(read.unsigned())]
     segments = [(read.raw(32), read.unsigned(), read.unsigned(), read.string()) for _ in range(read.unsigned())]
     read.expect_end()
     assert completeness in (1, 2)

@@ -203,6 +203,31 @@ def test_delete_makes_an_exact_copy(little):
     assert_same(before, place)
 
 
+def test_delete_spares_what_was_never_backed_up(lab):
+    """Beside the paths, what the configuration excludes, below what could not be read, and on other filesystems, nothing goes."""
+    with harness.World(lab) as world:
+        trees.write(world.source / "data/file", "x")
+        trees.write(world.source / "data/thumbs.cache", "left out")
+        (world.source / "data/mountpoint").mkdir()
+        trees.write(world.source / "data/secret/inside", "x")
+        (world.source / "data/secret").chmod(0)
+        world.client("a", world.agent(caps=False).where, path=str(world.source / "data"), exclude=["*.cache"])
+        world.init().run(status=3)
+        target = world.folder / "target"
+        restore(world, "--local", target, "a")
+        at = under(target, world)
+        (at / "data/secret").chmod(0o700)
+        (at / "data/mountpoint").mkdir(exist_ok=True)
+        world.mount("tmpfs", at / "data/mountpoint", "tmpfs")
+        spared = [target / "beside", at / "beside/data", at / "data/mountpoint/other disk", at / "data/new.cache", at / "data/secret/theirs"]
+        gone = [at / "data/extra", at / "data/more/extra"]
+        for path in (*spared, *gone):
+            trees.write(path, "x")
+        restore(world, "--local", target, "--delete", "a")
+        assert [path for path in spared if not path.exists()] == []
+        assert [path for path in gone if path.exists()] == []
+
+
 def test_dry_run_touches_nothing(featured, place):
     done = restore(featured, "--local", place / "new", "--dry-run", "a")
     assert not (place / "new").exists()

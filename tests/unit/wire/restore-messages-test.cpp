@@ -22,6 +22,7 @@ RestoreRules every_rule() {
   rules.users = {{"anna", "1000"}, {"1001", "bob"}};
   rules.groups = {{"staff", "users"}};
   rules.excludes = {"*.o", "/var/cache"};
+  rules.whole = {"", "srv/data"};
   return rules;
 }
 
