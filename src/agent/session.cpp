@@ -111,10 +111,14 @@ class ListingSink : public WalkSink {
 // Requests wait here for a worker, a fetch message at a time: neighbours go to one worker, which keeps their folder open.
 class FetchQueue {
  public:
+  // Waits while the requests' paths and digests hold more than queued_bytes: a few bytes on the wire can stand for long paths here. The
+  // workers wait for the server alone, which takes answers whatever it sends.
   void push(std::vector<FetchRequest> requests) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     waiting_ += requests.size();
     if (waiting_ > limits::fetch_window) reject("asked for more files at once than its window");
+    room_.wait(lock, [this] { return bytes_ <= queued_bytes || ended_; });
+    bytes_ += bytes_of(requests);
     batches_.push_back(std::move(requests));
     changed_.notify_one();
   }
@@ -124,6 +128,8 @@ class FetchQueue {
     if (ended_) return false;
     requests = std::move(batches_.front());
     batches_.pop_front();
+    bytes_ -= bytes_of(requests);
+    room_.notify_one();
     return true;
   }
   void answered(std::size_t count) {
@@ -138,13 +144,21 @@ class FetchQueue {
     const std::lock_guard lock(mutex_);
     ended_ = true;
     changed_.notify_all();
+    room_.notify_all();
   }
 
  private:
+  static constexpr std::size_t queued_bytes = 16U << 20;
+  static std::size_t bytes_of(const std::vector<FetchRequest>& requests) {
+    std::size_t bytes = 0;
+    for (const FetchRequest& request : requests) bytes += sizeof request + request.path.size() + 16 * request.blocks.size();
+    return bytes;
+  }
+
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_, room_;
   std::deque<std::vector<FetchRequest>> batches_;
-  std::size_t waiting_ = 0;
+  std::size_t waiting_ = 0, bytes_ = 0;
   bool ended_ = false;
 };
 
@@ -279,6 +293,7 @@ class Session {
 
   void give_up(std::exception_ptr error) {
     note(std::move(error));
+    fetches_.end();  // the reading thread may wait for room in it
     stream_.abort();
   }
 

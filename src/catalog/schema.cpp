@@ -245,7 +245,8 @@ int check_schema(const firebird::Attachment& attachment, int known_version) {
   const int version = version_of(attachment);
   if (version > known_version)
     throw Error(ExitStatus::data,
-                fmt::format("{}: the catalog has schema version {}, and this program knows versions up to {}", attachment.subject(), version, known_version),
+                fmt::format("{}: the catalog has schema version {}, and this program knows versions up to {}", attachment.subject(), version,
+                            known_version),
                 "install the newer syncropy that upgraded it");
   return version;
 }

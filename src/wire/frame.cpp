@@ -52,8 +52,11 @@ bool FrameReader::fill(char* into, std::size_t count, bool end_allowed) {
 }
 
 bool FrameReader::next(Frame& frame) {
+  const auto give_up = std::chrono::steady_clock::now() + patience_;
   do {
     if (!next_of_any_type(frame)) return false;
+    if (frame.type == MessageType::alive && std::chrono::steady_clock::now() > give_up)
+      throw Error(ExitStatus::protocol, "the peer said for " + std::to_string(patience_.count()) + " seconds that it is alive, and nothing else", "restart it, and look into its journal");
   } while (frame.type == MessageType::alive);
   return true;
 }

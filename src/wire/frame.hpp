@@ -2,6 +2,7 @@
 // Length-prefixed frames over a byte stream: syncropy-protocol(7), "Frames".
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -57,11 +58,13 @@ struct Frame {
 
 class FrameReader {
  public:
-  explicit FrameReader(ByteStream& stream) : stream_(stream), buffer_(256U << 10, '\0') {}
+  // `patience`: how long a peer may say nothing but `alive`. A command may run for a day.
+  explicit FrameReader(ByteStream& stream, std::chrono::seconds patience = std::chrono::hours(25))
+      : stream_(stream), patience_(patience), buffer_(256U << 10, '\0') {}
   // From now on packed payloads are taken: both greetings have agreed on them.
   void enable_compression() { compressed_ = true; }
   // The next whole frame that is not `alive`, unpacked; false at the peer's orderly end between two frames. Throws Error(protocol) for an
-  // end inside a frame, a frame above limits::frame_bytes, an unknown type, a packed one that was not agreed on.
+  // end inside a frame, a frame above limits::frame_bytes, an unknown type, a packed one that was not agreed on, and for lost patience.
   [[nodiscard]] bool next(Frame& frame);
   // Bytes taken from the stream so far.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -71,6 +74,7 @@ class FrameReader {
   bool fill(char* into, std::size_t count, bool end_allowed);
 
   ByteStream& stream_;
+  std::chrono::seconds patience_;
   std::string buffer_;
   std::size_t at_ = 0, filled_ = 0;
   std::uint64_t bytes_ = 0;

@@ -50,6 +50,17 @@ TEST(Frame, FramesComeBackInOrderAndLeaveInLargeWrites) {
   EXPECT_EQ(in.bytes(), stream.bytes.size());
 }
 
+TEST(Frame, APeerThatIsOnlyAliveLosesItsListener) {
+  MemoryStream stream;
+  FrameWriter out(stream);
+  for (int i = 0; i < 100'000; ++i) out.send(MessageType::alive, {});
+  out.flush();
+  stream.piece = 5;
+  FrameReader in(stream, std::chrono::seconds(0));
+  Frame frame;
+  EXPECT_THROW(static_cast<void>(in.next(frame)), Error);
+}
+
 TEST(Frame, AConnectionCutAtAnyByteIsNeverAnOrderlyEnd) {
   MemoryStream whole;
   FrameWriter out(whole);
