@@ -157,7 +157,8 @@ def test_a_log_file_that_cannot_be_written(good):
     del good.settings["general"]["log_file"]
 
 
-WRONG_POLICIES = [({"reed": ["/"]}, 78, ["reed", "read"]), ({"commands": "all"}, 78, ["commands", "all"]), ({"idle_exit": "soon"}, 78, ["idle_exit", "soon"]),
+WRONG_POLICIES = [({"reed": ["/"]}, 78, ["reed", "read"]), ({"commands": "all"}, 78, ["commands", "all"]),
+                  ({"idle_exit": "soon"}, 78, ["idle_exit", "soon"]),
                   ({"read": ["relative"]}, 78, ["relative"]), ({"plain": "yes"}, 78, ["plain"]), ({"connections": 0}, 78, ["connections"]),
                   ({"servers": []}, 78, ["servers"]), ({"sslcert": None}, 78, ["sslcert"])]
 
@@ -466,6 +467,6 @@ def test_every_form_of_naming_a_dataset(good):
 def test_json_of_list(good):
     rows = good.list("a/hour")
     assert [row["sequence"] for row in rows] == [dataset.sequence for dataset in good.datasets() if dataset.tier == "hour"]
-    assert set(rows[0]) == {"client", "tier", "name", "sequence", "started", "finished", "complete", "entries", "files", "bytes", "new_files", "new_bytes",
-                            "problems", "recorded"}
+    assert set(rows[0]) == {"client", "tier", "name", "sequence", "started", "finished", "complete", "entries", "files", "bytes", "new_files",
+                            "new_bytes", "problems", "recorded"}
     assert json.dumps(rows[-1]["new_files"]) == str(good.newest().new_files)

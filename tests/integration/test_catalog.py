@@ -263,7 +263,8 @@ def test_a_newer_schema_is_refused(any_world, request):
 def test_sql_only_asks(any_world):
     world = start(any_world)
     world.run()
-    for statement in ("DELETE FROM entry", "DROP TABLE entry", "UPDATE dataset SET files = 0", "INSERT INTO client (id, name) VALUES (9, 'x')", "COMMIT", "nonsense"):
+    for statement in ("DELETE FROM entry", "DROP TABLE entry", "UPDATE dataset SET files = 0", "INSERT INTO client (id, name) VALUES (9, 'x')",
+                      "COMMIT", "nonsense"):
         done = world.syncropy("sql", statement, status=2)
         assert_one_line(done, 2, program="syncropy")
     world.check()

@@ -103,7 +103,8 @@ def test_partial_never_pushes_out_complete(lab):
         for _ in range(5):
             done = world.run(status=3)
             assert sum(1 for line in done.lines if str(secret) in line) == 1
-        assert [(dataset.sequence, dataset.complete) for dataset in world.datasets()] == [(1, True), (2, True), (3, True), (6, False), (7, False), (8, False)]
+        assert ([(dataset.sequence, dataset.complete) for dataset in world.datasets()]
+                == [(1, True), (2, True), (3, True), (6, False), (7, False), (8, False)])
         # A run that replaces the newest does not give a complete one for a partial one either.
         world.run("day", status=3)
         world.client("a", world.agent().where)
@@ -116,7 +117,8 @@ def test_partial_never_pushes_out_complete(lab):
         world.client("a", world.agent().where)
         for _ in range(3):
             world.run()
-        assert [(dataset.sequence, dataset.complete) for dataset in world.datasets() if dataset.tier == "hour"] == [(12, True), (13, True), (14, True)]
+        assert ([(dataset.sequence, dataset.complete) for dataset in world.datasets() if dataset.tier == "hour"]
+                == [(12, True), (13, True), (14, True)])
         world.check()
 
 

@@ -38,7 +38,9 @@ TEST_P(BatchTest, writes_every_row_once) {
     transaction.commit();
   }
   firebird::Transaction transaction(attachment, firebird::Isolation::read);
-  firebird::Statement sums(transaction, "SELECT COUNT(*), COUNT(DISTINCT number), SUM(again), COUNT(word), MIN(shared), SUM(MOD(number, 2) * IIF(word IS NULL, 0, 1)) FROM t");
+  firebird::Statement sums(
+      transaction,
+      "SELECT COUNT(*), COUNT(DISTINCT number), SUM(again), COUNT(word), MIN(shared), SUM(MOD(number, 2) * IIF(word IS NULL, 0, 1)) FROM t");
   sums.open(transaction);
   ASSERT_TRUE(sums.fetch());
   EXPECT_EQ(sums.integer(0), 8);

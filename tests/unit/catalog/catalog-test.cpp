@@ -36,8 +36,10 @@ TEST_P(CatalogTest, dataset_shows_the_versions_that_cover_it) {
   EXPECT_EQ(paths_of(catalog, "web1", 1), "/ /a /b /c");
   EXPECT_EQ(paths_of(catalog, "web1", 2), "/ /a /b /d");
   EXPECT_EQ(paths_of(catalog, "web1", 5), "/ /a /d");
-  EXPECT_EQ(first_row(catalog, "SELECT digest FROM files WHERE client = 'web1' AND sequence_number = 2 AND path = '/b'"), to_hex(digest_of("changed")));
-  const auto history = catalog.query("SELECT first_sequence, last_sequence, last_dataset FROM file_history WHERE client = 'web1' AND path = '/b' ORDER BY 1");
+  EXPECT_EQ(first_row(catalog, "SELECT digest FROM files WHERE client = 'web1' AND sequence_number = 2 AND path = '/b'"),
+            to_hex(digest_of("changed")));
+  const auto history =
+      catalog.query("SELECT first_sequence, last_sequence, last_dataset FROM file_history WHERE client = 'web1' AND path = '/b' ORDER BY 1");
   ASSERT_EQ(history.rows.size(), 2U);
   EXPECT_EQ(history.rows[0], (std::vector<std::string>{"1", "1", "hour/" + dataset_info("web1", 1).name}));
   EXPECT_EQ(history.rows[1], (std::vector<std::string>{"2", "4", "hour/" + dataset_info("web1", 2).name}));
@@ -55,9 +57,11 @@ TEST_P(CatalogTest, order_of_ending_and_beginning_does_not_matter) {
   recording.end_version("a");
   recording.end_version(path);
   recording.commit(dataset_info("web1", 2));
-  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*), COUNT(DISTINCT digest) FROM files WHERE client = 'web1' AND sequence_number = 2 AND (path = '/a' OR path = '/" +
-                                   path + "')"),
-            "2|1");
+  EXPECT_EQ(
+      first_row(catalog,
+                "SELECT COUNT(*), COUNT(DISTINCT digest) FROM files WHERE client = 'web1' AND sequence_number = 2 AND (path = '/a' OR path = '/" +
+                    path + "')"),
+      "2|1");
 }
 
 TEST_P(CatalogTest, recording_that_is_not_committed_leaves_nothing) {

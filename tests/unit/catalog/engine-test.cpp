@@ -105,7 +105,8 @@ TEST_P(EngineTest, two_processes_work_on_one_database) {
 
 TEST_P(EngineTest, several_processes_make_one_catalog_at_once) {
   std::vector<Process> all;
-  for (int i = 0; i < 4; ++i) all.emplace_back(std::vector<std::string>{"--record", location.engine_folder, location.database, "client" + std::to_string(i), "100"});
+  for (int i = 0; i < 4; ++i)
+    all.emplace_back(std::vector<std::string>{"--record", location.engine_folder, location.database, "client" + std::to_string(i), "100"});
   for (Process& process : all) EXPECT_EQ(process.wait(), 0);
   Catalog catalog(location);
   EXPECT_EQ(catalog.datasets().size(), 4U);

@@ -16,7 +16,8 @@ class RecordingTest : public CatalogTest {
     Catalog catalog(location);
     catalog.forget("web1");
     record(catalog, dataset_info("web1", 1), {}, {entry});
-    return first_row(catalog, "SELECT " + columns + " FROM " + view + " WHERE client = 'web1' AND dataset = 'hour/" + dataset_info("web1", 1).name + "'");
+    return first_row(catalog,
+                     "SELECT " + columns + " FROM " + view + " WHERE client = 'web1' AND dataset = 'hour/" + dataset_info("web1", 1).name + "'");
   }
 };
 CATALOG_TEST_EVERYWHERE(RecordingTest);
@@ -134,7 +135,8 @@ TEST_P(RecordingTest, extended_attributes_of_any_size_and_capabilities) {
   EXPECT_EQ(first_row(catalog, "SELECT capabilities FROM files WHERE client = 'web1' AND sequence_number = 1"), "cap_net_raw=ep");
   const auto rows = catalog.query("SELECT name, value_text, long_value FROM xattrs WHERE client = 'web1' AND path = '/ping' ORDER BY name").rows;
   ASSERT_EQ(rows.size(), 5U);
-  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], (std::vector<std::string>{entry.details.xattrs[i].name, i == 4 ? "" : entry.details.xattrs[i].value, i == 4 ? large : ""}));
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    EXPECT_EQ(rows[i], (std::vector<std::string>{entry.details.xattrs[i].name, i == 4 ? "" : entry.details.xattrs[i].value, i == 4 ? large : ""}));
 }
 
 TEST_P(RecordingTest, sparse_files_with_many_extents_or_none) {

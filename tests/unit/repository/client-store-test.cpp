@@ -123,7 +123,8 @@ TEST_F(Store, NoSequenceComesBackWhateverIsDeletedOrDamaged) {
   EXPECT_EQ(store->next_sequence(store->datasets()), 3U);
   fs::remove(path + "/web1/hour/" + second.name + "/manifest/index");
   EXPECT_EQ(store->next_sequence(store->datasets()), 3U);
-  for (const char* nonsense : {"", "7", "x\n", "7\nx", "-7\n", "99999999999999999999\n", "18446744073709551615\n", "00000000000000000000000000000000000000000007\n"}) {
+  for (const char* nonsense :
+       {"", "7", "x\n", "7\nx", "-7\n", "99999999999999999999\n", "18446744073709551615\n", "00000000000000000000000000000000000000000007\n"}) {
     std::ofstream(path + "/web1/.sequence") << nonsense;
     EXPECT_EQ(store->next_sequence(store->datasets()), 3U) << nonsense;
   }

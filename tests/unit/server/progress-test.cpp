@@ -17,7 +17,8 @@ TEST(Progress, FiguresReadAsPeopleWriteThem) {
 }
 
 TEST(Progress, OnlyWhereFiguresMoveTheirRestIsNoProgress) {
-  for (const char* stage : {"waiting for the client's lock", "recovering", "connecting", "running the pre-command", "publishing", "recording", "expiring", "emptying the trash"})
+  for (const char* stage : {"waiting for the client's lock", "recovering", "connecting", "running the pre-command", "publishing", "recording",
+                            "expiring", "emptying the trash"})
     EXPECT_TRUE(ends_by_itself(stage)) << stage;
   for (const char* stage : {"waiting", "listing", "receiving", "done"}) EXPECT_FALSE(ends_by_itself(stage)) << stage;
 }

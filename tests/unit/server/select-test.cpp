@@ -66,7 +66,8 @@ TEST_F(Select, WhatIsNotThereIsToldWithWhatIs) {
 }
 
 TEST_F(Select, NothingIsLeftOutForDeletion) {
-  for (const char* text : {"web1/hour", "web1/", "web1/hour/", "web1/hour/x/y", "web1/year/2026-11-22T190500Z", "/hour/2026-11-22T190500Z", "../hour/2026-11-22T190500Z"})
+  for (const char* text : {"web1/hour", "web1/", "web1/hour/", "web1/hour/x/y", "web1/year/2026-11-22T190500Z", "/hour/2026-11-22T190500Z",
+                           "../hour/2026-11-22T190500Z"})
     EXPECT_THROW(static_cast<void>(select_for_deletion(*repository, {"web1"}, Tier::hour, text)), Error) << text;
 }
 
@@ -75,7 +76,8 @@ TEST_F(Select, ForDeletionBySequenceOrName) {
   EXPECT_EQ(select_for_deletion(*repository, {"web1"}, Tier::hour, "2026-11-22T190500Z").name, "2026-11-22T190500Z");
   EXPECT_EQ(select_for_deletion(*repository, {"web1"}, Tier::hour, "web1/day/2026-11-22T200500Z").tier, Tier::day);
   EXPECT_THROW(static_cast<void>(select_for_deletion(*repository, {"web1"}, Tier::hour, "2")), Error) << "of another tier";
-  EXPECT_THROW(static_cast<void>(select_for_deletion(*repository, {"web2"}, Tier::hour, "web1/day/2026-11-22T200500Z")), Error) << "not of this config";
+  EXPECT_THROW(static_cast<void>(select_for_deletion(*repository, {"web2"}, Tier::hour, "web1/day/2026-11-22T200500Z")), Error)
+      << "not of this config";
 }
 
 }  // namespace
