@@ -75,7 +75,8 @@ int serve(int argc, char** argv) {
       ->capture_default_str();
   auto* del =
       app.add_option("--del-dataset", delete_id,
-                     "delete one dataset: its name or sequence number in the tier, where that fits one client (see --client), or CLIENT/TIER/NAME")
+                     "delete one dataset: CLIENT/TIER/NAME, or its name or sequence number in the tier where that fits one client "
+                     "of the config, or of those named with --client")
           ->type_name("ID");
   app.add_flag("--get-last-dataset", last, "print the newest dataset of the tier, a line per client")->excludes(del);
   try {
