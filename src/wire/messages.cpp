@@ -45,7 +45,7 @@ bool is_exit_status(std::uint64_t value) {
 // What a peer may say of itself: what the others mean (published, recorded, damaged here) only this side can know.
 ExitStatus status_of_peer(std::uint64_t value) {
   switch (static_cast<ExitStatus>(value)) {
-    case ExitStatus::command: case ExitStatus::no_input: case ExitStatus::unavailable: case ExitStatus::io: case ExitStatus::refused: case ExitStatus::config:
+    case ExitStatus::command: case ExitStatus::no_input: case ExitStatus::unavailable: case ExitStatus::io: case ExitStatus::busy: case ExitStatus::refused: case ExitStatus::config:
       return static_cast<ExitStatus>(value);
     default: return ExitStatus::protocol;
   }

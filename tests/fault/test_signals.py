@@ -65,7 +65,8 @@ def test_sigterm_to_the_server_during_a_run(lab):
         world.client("a", world.agent().where)
         world.init()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            run = world.start("-c", world.configuration, "-H")
+            # Whoever started the tests may have had signals ignored, as nohup(1) and a shell's & do.
+            run = world.start("-c", world.configuration, "-H", prefix=["env", "--default-signal"])
             harness.wait_until(lambda: (world.repository / "a/.staging").exists() and any((world.repository / "a/.staging").iterdir()), "it has begun")
             run.kill(number)
             assert run.wait(20) != 0

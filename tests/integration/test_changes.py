@@ -281,14 +281,14 @@ def test_same_size_and_time_within_one_second_is_caught(small):
 
 def test_a_file_that_changes_all_the_time_is_flagged(small):
     path = small.source / "busy"
-    trees.write(path, trees.filler(8 * MiB))
+    trees.write(path, trees.filler(64 * MiB))
     ended = threading.Event()
 
     def scribble():
         number = 0
         with open(path, "r+b", buffering=0) as file:
             while not ended.is_set():
-                file.seek(number * 4096 % (8 * MiB))
+                file.seek(number * 4096 % (64 * MiB))
                 file.write(b"%016d" % number)
                 number += 1
 
