@@ -248,7 +248,9 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
       FileSink& file = begun();
       charge(flight, keep.length + (keep.offset > file.position() ? keep.offset - file.position() : 0));
       try {
-        return file.keep(keep.offset, keep.length);
+        file.keep(keep.offset, keep.length);
+        progress_.kept_bytes += keep.length;
+        return;
       } catch (const PredecessorDamaged&) {
         flight.predecessor_damaged = true;  // the rest of its answer is void; then it is fetched whole
         return;

@@ -16,10 +16,11 @@ struct Progress {
   std::atomic<std::uint64_t> listed = 0;        // entries the agent named
   std::atomic<std::uint64_t> settled = 0;       // entries of which everything is in place
   std::atomic<std::uint64_t> received_files = 0, received_bytes = 0;
+  std::atomic<std::uint64_t> kept_bytes = 0;    // of changed files, taken over from the dataset before
   std::atomic<std::uint64_t> linked = 0;        // regular files and symbolic links taken over by a hard link
   std::atomic<std::uint64_t> problems = 0;
   // What has been received so far is of no use.
-  void start_over() { listed = settled = received_files = received_bytes = linked = problems = 0; }
+  void start_over() { listed = settled = received_files = received_bytes = kept_bytes = linked = problems = 0; }
 };
 
 // Whether a stage is bound by a time-out of its own or by what there is to do, and shows no figures meanwhile: waiting for a lock or a command,

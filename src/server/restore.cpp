@@ -31,6 +31,8 @@ class Mailbox {
  public:
   void put(Frame&& frame) {
     const std::lock_guard lock(mutex_);
+    bytes_ += frame.payload.size() + sizeof frame;
+    if (bytes_ > most_bytes) reject("says more than a restore can have to tell");
     frames_.push_back(std::move(frame));
     changed_.notify_one();
   }
@@ -46,13 +48,18 @@ class Mailbox {
     if (frames_.empty()) return std::nullopt;
     Frame frame = std::move(frames_.front());
     frames_.pop_front();
+    bytes_ -= frame.payload.size() + sizeof frame;
     return frame;
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
+  // Half a million removals while a large file is being sent; outcomes and wants are bounded by the window.
+  static constexpr std::size_t most_bytes = 64U << 20;
+
   std::deque<Frame> frames_;
+  std::size_t bytes_ = 0;
   bool failed_ = false;
 };
 

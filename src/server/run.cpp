@@ -365,7 +365,7 @@ class Ticker {
       bool moves = false;
       for (const Progress& client : clients_) {
         const std::string_view stage = client.stage.load();
-        now += client.listed + client.settled + client.received_bytes + client.linked;
+        now += client.listed + client.settled + client.received_bytes + client.kept_bytes + client.linked;
         if (stage == "waiting" || stage == "done") continue;
         moves = moves || ends_by_itself(stage);
         text += (text.empty() ? "" : "; ") + describe(client);

@@ -59,7 +59,7 @@ def worker(lab):
     with harness.World(lab) as world:
         world.socket = world.folder / "worker.socket"
         policy = world.folder / "worker.yaml"
-        policy.write_text(f"restore: accept\nrestore_to: [{world.folder}/targets]\nidle_exit: 0\nstall_timeout: 5\n")
+        policy.write_text(f"restore: accept\nrestore_to: [{world.folder}/targets]\nidle_exit: 0\nstall_timeout: 2\n")
         (world.folder / "targets").mkdir()
         world.running = world.keep(harness.Program([world.lab.program("syncropy-agent"), "--restore", "-l", world.socket, "--policy", policy],
                                                    world.folder / "worker.log", world.environment, world.folder))
