@@ -75,7 +75,11 @@ PassedSockets take_sockets() {
   PassedSockets passed;
   for (Fd& socket : sockets) {
     const bool listens = ::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 1) > 0;
-    if (!listens && (::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 0) <= 0 || count > 1))
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    const bool is_connection = !listens && ::sd_is_socket(socket.get(), AF_UNSPEC, SOCK_STREAM, 0) > 0 &&
+                               ::getpeername(socket.get(), reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+    if (!listens && (!is_connection || count > 1))
       throw Error(ExitStatus::usage, "file descriptor " + std::to_string(socket.get()) + ", passed by the service manager, is neither a listening stream socket nor one connection alone",
                   "use ListenStream= in the socket unit");
     const int flags = ::fcntl(socket.get(), F_GETFL);

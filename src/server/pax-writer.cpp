@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace syncropy {
 namespace {
@@ -149,7 +148,7 @@ void PaxWriter::put_header(const Header& header) {
   }
   if (header.link.size() > name_field) put_extra("././@LongLink", 'K', header.link + '\0');
   char block[block_bytes] = {};
-  auto put_text = [&](std::size_t at, std::string_view text, std::size_t width) { std::memcpy(block + at, text.data(), std::min(text.size(), width)); };
+  auto put_text = [&](std::size_t at, std::string_view text, std::size_t width) { text.copy(block + at, width); };
   put_text(0, name, name_field);
   put_number(block + 100, 8, header.mode);
   put_number(block + 108, 8, header.uid);
