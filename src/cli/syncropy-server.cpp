@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 #include "cli/exit.hpp"
 #include "config/settings.hpp"
@@ -10,6 +11,7 @@
 #include "server/delete.hpp"
 #include "server/run.hpp"
 #include "server/select.hpp"
+#include "util/signals.hpp"
 #include "util/version.hpp"
 
 namespace syncropy {
@@ -109,5 +111,10 @@ int serve(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   syncropy::raise_open_files();
-  return syncropy::end_with("syncropy-server", [&] { return syncropy::serve(argc, argv); });
+  return syncropy::end_with("syncropy-server", [&] {
+    const syncropy::SignalWatch signals([](int number) {
+      syncropy::log(syncropy::Priority::notice, std::string("ended by SIG") + ::sigabbrev_np(number) + "; the next run cleans up what was unfinished");
+    });
+    return syncropy::serve(argc, argv);
+  });
 }

@@ -5,6 +5,7 @@
 #include "cli/exit.hpp"
 #include "cli/verbs.hpp"
 #include "sd/journal.hpp"
+#include "util/signals.hpp"
 #include "util/version.hpp"
 
 namespace syncropy {
@@ -99,5 +100,8 @@ int operate(int argc, char** argv) {
 }  // namespace syncropy
 
 int main(int argc, char** argv) {
-  return syncropy::end_with("syncropy", [&] { return syncropy::operate(argc, argv); });
+  return syncropy::end_with("syncropy", [&] {
+    const syncropy::SignalWatch signals([](int) {});
+    return syncropy::operate(argc, argv);
+  });
 }

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 
 #include "util/error.hpp"
 #include "util/escape.hpp"
@@ -17,17 +16,7 @@ constexpr std::chrono::seconds farewell{5};
 // How long after its time-out a command's end may be told: the agent ends it within five seconds, and a busy machine takes its time.
 constexpr std::chrono::seconds command_grace{15};
 
-// Firebird's client library catches these when it is first used, and the process then outlives them until its attachments are idle. They
-// end it at once, like a kill: what is not published is cleaned up by the next run.
-void end_at_signals() {
-  for (const int number : {SIGTERM, SIGINT}) {
-    struct sigaction now{};
-    if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) std::signal(number, SIG_DFL);
-  }
-}
-
 SecuredStream open_stream(const ClientSettings& client) {
-  end_at_signals();
   std::optional<TlsCredentials> credentials;
   if (client.ssl) credentials.emplace(TlsFiles{client.ssl_certificate, client.ssl_key, client.ssl_password, client.ssl_ca, client.ssl_pins});
   Socket socket = connect_to(client.host, client.port, connect_seconds);
