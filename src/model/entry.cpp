@@ -53,6 +53,10 @@ std::string_view name_of(std::string_view path) {
   return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
+bool is_below(std::string_view path, std::string_view folder) {
+  return path.size() > folder.size() && path.starts_with(folder) && (folder.empty() || path[folder.size()] == '/');
+}
+
 bool same_listing(const Stat& left, const Stat& right) {
   return left.type == right.type && left.size == right.size && left.mtime == right.mtime && left.ctime == right.ctime &&
          left.inode == right.inode;

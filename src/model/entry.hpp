@@ -98,6 +98,9 @@ struct Entry {
 [[nodiscard]] std::string_view parent_of(std::string_view path);
 [[nodiscard]] std::string_view name_of(std::string_view path);
 
+// Whether `path` lies in `folder`, at whatever depth; a folder does not lie in itself.
+[[nodiscard]] bool is_below(std::string_view path, std::string_view folder);
+
 // Nothing a listing shows has changed: type, size, mtime, ctime, inode. Mode and owner move the ctime.
 [[nodiscard]] bool same_listing(const Stat& left, const Stat& right);
 

@@ -22,7 +22,7 @@
 
 // What a crash can leave, and why recovery is one rule: a dataset is built whole in .staging, its bytes reach the disk (syncfs), and
 // one rename gives it its final name. Before that rename it is in .staging and is nothing; after it, it is a dataset. An expired tree
-// leaves by one rename into .spare, and from there by one into .trash. So whatever stands in .staging or .trash is nobody's,
+// leaves by one rename into .spare, and from there by one into .staging, to be used again, or into .trash. So whatever stands in .staging or .trash is nobody's,
 // whatever stands in a tier is whole, and looking at the folders is enough.
 
 namespace syncropy {
@@ -31,6 +31,9 @@ namespace {
 constexpr const char* staging_folder = ".staging";
 constexpr const char* spare_folder = ".spare";
 constexpr const char* trash_folder = ".trash";
+constexpr const char* tree_folder = "tree";
+constexpr const char* manifest_folder = "manifest";
+constexpr const char* spare_manifest_folder = "spare-manifest";
 constexpr const char* latest_link = "latest";
 constexpr const char* sequence_file = ".sequence";
 constexpr std::size_t sequence_bytes = 32;
@@ -205,12 +208,53 @@ Staging ClientStore::begin(const std::string& name) const {
   const std::string where = where_ + "/" + staging_folder + "/" + name;
   if (::mkdirat(parent.get(), name.c_str(), 0700) != 0) throw_errno(ExitStatus::repository, "make", where);
   staging.folder = open_folder(parent.get(), name);
-  if (!staging.folder || ::mkdirat(staging.folder.get(), "tree", 0700) != 0 || ::mkdirat(staging.folder.get(), "manifest", 0700) != 0)
+  if (!staging.folder || ::mkdirat(staging.folder.get(), tree_folder, 0700) != 0 || ::mkdirat(staging.folder.get(), manifest_folder, 0700) != 0)
     throw_errno(ExitStatus::repository, "make", where);
-  staging.tree = open_folder(staging.folder.get(), "tree");
-  staging.manifest = open_folder(staging.folder.get(), "manifest");
-  if (!staging.tree || !staging.manifest) throw_errno(ExitStatus::repository, "open", where);
+  open_parts(staging);
   return staging;
+}
+
+std::optional<Staging> ClientStore::begin_with_spare(const std::string& name) const {
+  const Fd spares = subfolder(spare_folder, false);
+  if (!spares) return std::nullopt;
+  const std::vector<std::string> names = names_in(spares.get());
+  if (names.empty()) return std::nullopt;
+  const Fd parent = subfolder(staging_folder, true);
+  static_cast<void>(subfolder(trash_folder, true));
+  Staging staging;
+  staging.name = name;
+  const std::string where = where_ + "/" + staging_folder + "/" + name;
+  // This consumes the spare: from here on it is nobody's until it is published.
+  if (rename_exclusive(spares.get(), names.back(), parent.get(), name) != 0) throw_errno(ExitStatus::repository, "take the spare to", where);
+  try {
+    staging.folder = open_folder(parent.get(), name);
+    if (!staging.folder) throw_errno(damage_status(errno), "open", where);
+    if (rename_exclusive(staging.folder.get(), manifest_folder, staging.folder.get(), spare_manifest_folder) != 0)
+      throw_errno(ExitStatus::data, "set aside the manifest of the spare in", where);
+    if (::mkdirat(staging.folder.get(), manifest_folder, 0700) != 0) throw_errno(ExitStatus::repository, "make", where);
+    staging.spare_manifest = open_folder(staging.folder.get(), spare_manifest_folder);
+    if (!staging.spare_manifest) throw_errno(ExitStatus::data, "open the manifest of the spare in", where);
+    static_cast<void>(read_index(staging.spare_manifest.get(), where));
+    open_parts(staging);
+  } catch (const Error& error) {
+    if (error.status() != ExitStatus::data) throw;
+    to_trash(parent.get(), name);  // somebody was at it, or the disk forgets
+    return std::nullopt;
+  }
+  return staging;
+}
+
+void ClientStore::open_parts(Staging& staging) const {
+  staging.tree = open_folder(staging.folder.get(), tree_folder);
+  staging.manifest = open_folder(staging.folder.get(), manifest_folder);
+  if (!staging.tree || !staging.manifest) throw_errno(ExitStatus::data, "open", where_ + "/" + staging_folder + "/" + staging.name);
+}
+
+void ClientStore::clear(Staging& staging) const {
+  to_trash(staging.folder.get(), tree_folder);
+  staging.spare_manifest = Fd();
+  if (::mkdirat(staging.folder.get(), tree_folder, 0700) != 0) throw_errno(ExitStatus::repository, "make", where_ + "/" + staging_folder + "/" + staging.name);
+  open_parts(staging);
 }
 
 std::string ClientStore::free_name(Tier tier, std::int64_t utc_seconds) const {
@@ -235,6 +279,7 @@ void ClientStore::publish(Staging staging, Tier tier) const {
   const Fd parent = subfolder(staging_folder, true);
   const Fd target = subfolder(std::string(name_of(tier)).c_str(), true);
   raise_highest_published(read_index(staging.manifest.get(), where).info.sequence);
+  remove_tree(staging.folder.get(), spare_manifest_folder);
   // Contents before name: without this, a power cut leaves whole trees of empty files under a published name.
   if (::syncfs(staging.folder.get()) != 0) throw_errno(ExitStatus::io, "sync the filesystem of", where);
   if (rename_exclusive(parent.get(), staging.name, target.get(), staging.name) != 0) throw_errno(ExitStatus::repository, "publish", where);
@@ -275,11 +320,16 @@ void ClientStore::to_trash(int from, const std::string& name) const {
   }
 }
 
-void ClientStore::empty_trash() const {
+void ClientStore::empty_trash(const std::function<bool()>& go_on) const {
   const Fd trash = subfolder(trash_folder, false);
   if (!trash) return;
+  if (::flock(trash.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return;
+    throw_errno(ExitStatus::repository, "lock", where_ + "/" + trash_folder);
+  }
   const IdleIo idle;
-  for (const std::string& name : names_in(trash.get())) remove_tree(trash.get(), name);
+  for (const std::string& name : names_in(trash.get()))
+    if (!remove_tree(trash.get(), name, go_on)) return;
 }
 
 void ClientStore::point_latest() const {

@@ -1,6 +1,7 @@
 #pragma once
 // The directory with the trees: syncropy-repository(5). Every name in it is built here or in model/dataset.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,7 @@ class Repository;
 struct Staging {
   std::string name;
   Fd folder, tree, manifest;
+  Fd spare_manifest;  // what `tree` holds when it is an expired one; empty where it is new and holds nothing
 };
 
 enum class RetireResult { retired, in_use };
@@ -62,6 +64,10 @@ class ClientStore {
   unsigned recover() const;
 
   [[nodiscard]] Staging begin(const std::string& name) const;
+  // Like begin(), but with the spare, where there is one that can be read; else empty. What becomes of it, a spare it is no longer.
+  [[nodiscard]] std::optional<Staging> begin_with_spare(const std::string& name) const;
+  // Its tree goes to the trash, and an empty one is in its place.
+  void clear(Staging& staging) const;
   // Notes the sequence, syncs the filesystem, renames the staging into its tier under the name it has there too, syncs both parents, moves
   // `latest`. Throws where that name is taken: nothing is replaced. The manifest holds the name, so free_name() gives it before it is written.
   void publish(Staging staging, Tier tier) const;
@@ -71,8 +77,9 @@ class ClientStore {
   [[nodiscard]] RetireResult retire(Tier tier, const std::string& name) const;
   // The spare goes to the trash: a person asked for its space.
   void discard_spare() const;
-  // Removes what lies in the trash, at idle I/O priority.
-  void empty_trash() const;
+  // Removes what lies in the trash, at idle I/O priority. Needs no lock; where another is at it already, that one does it. Ends early once
+  // `go_on` says no.
+  void empty_trash(const std::function<bool()>& go_on = {}) const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
 
@@ -81,6 +88,7 @@ class ClientStore {
   ClientStore(Fd folder, std::string name, std::string where) : folder_(std::move(folder)), name_(std::move(name)), where_(std::move(where)) {}
   [[nodiscard]] Fd subfolder(const char* name, bool create) const;
   void to_trash(int from, const std::string& name) const;
+  void open_parts(Staging& staging) const;
   [[nodiscard]] std::optional<std::uint64_t> highest_published() const;
   void raise_highest_published(std::uint64_t sequence) const;
   void point_latest() const;

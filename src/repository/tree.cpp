@@ -11,36 +11,56 @@
 
 #include "util/error.hpp"
 #include "util/escape.hpp"
+#include "util/file.hpp"
 
 namespace syncropy {
 namespace {
 
 constexpr mode_t file_mode = 0400, folder_mode = 0700;
 
-// The stored shape of an entry; times are compared as the filesystem keeps them, so one it had to clamp is not compared.
+// Times are compared as the filesystem keeps them, so one it had to clamp is not compared.
+bool has_time(const struct stat& st, const Timestamp& mtime) {
+  constexpr std::int64_t clamps_above = 0x7FFFFFFF, clamps_below = -0x7FFFFFFF - 1;
+  const bool may_be_clamped = mtime.seconds > clamps_above || mtime.seconds < clamps_below;
+  return may_be_clamped || (st.st_mtim.tv_sec == mtime.seconds && st.st_mtim.tv_nsec == static_cast<long>(mtime.nanoseconds));
+}
+
+// The stored shape of an entry.
 bool is_as_stored(const struct stat& st, const Entry& entry) {
   if (entry.stat.type == FileType::symlink) return S_ISLNK(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == entry.details.link_target.size();
-  constexpr std::int64_t clamps_above = 0x7FFFFFFF, clamps_below = -0x7FFFFFFF - 1;
-  const bool may_be_clamped = entry.stat.mtime.seconds > clamps_above || entry.stat.mtime.seconds < clamps_below;
-  return S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == entry.stat.size &&
-         (may_be_clamped || (st.st_mtim.tv_sec == entry.stat.mtime.seconds && st.st_mtim.tv_nsec == static_cast<long>(entry.stat.mtime.nanoseconds)));
+  return S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == entry.stat.size && has_time(st, entry.stat.mtime);
 }
 
 }  // namespace
 
-TreeBuilder::TreeBuilder(const Fd& tree, const Fd& previous)
-    : tree_(tree.duplicate()), previous_(previous ? previous.duplicate() : Fd()), has_previous_(previous) {}
+SpareUnfit::SpareUnfit(const std::string& what, std::string_view path)
+    : Error(ExitStatus::data, "the expired tree that was to be used again " + what + " /" + escape(path),
+            "leave the folders of the repository to Syncropy; 'syncropy verify' tells what else was changed") {}
+
+bool has_stored_name(const Entry& entry) {
+  switch (entry.stat.type) {
+    case FileType::folder: return true;
+    case FileType::regular:
+    case FileType::symlink: return (entry.flags & unread) == 0;
+    default: return false;
+  }
+}
+
+TreeBuilder::TreeBuilder(const Fd& tree, const Fd& previous, bool recycled)
+    : tree_(tree.duplicate()), previous_(previous ? previous.duplicate() : Fd()), has_previous_(previous), recycled_(recycled) {}
 
 int TreeBuilder::folder(std::string_view path) {
   const int fd = tree_.move_to(path);
+  if (fd < 0 && recycled_ && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) throw SpareUnfit("has no folder", path);
   if (fd < 0) throw_errno(ExitStatus::repository, "open the stored folder", path);
   return fd;
 }
 
 void TreeBuilder::make_folder(std::string_view path) {
   if (path.empty()) return;  // tree/ itself
-  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) != 0)
-    throw_errno(ExitStatus::repository, "make the stored folder", path);
+  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) == 0) return;
+  refuse_surplus(path);
+  throw_errno(ExitStatus::repository, "make the stored folder", path);
 }
 
 LinkResult TreeBuilder::link_previous(const Entry& entry, std::string_view from) {
@@ -55,7 +75,13 @@ LinkResult TreeBuilder::link_previous(const Entry& entry, std::string_view from)
   if (::linkat(old_folder, old_name.c_str(), to, name.c_str(), 0) == 0) return LinkResult::linked;
   if (errno == EMLINK || errno == EXDEV) return LinkResult::copy_needed;
   if (errno == ENOENT) return LinkResult::missing;
+  refuse_surplus(entry.path);
   throw_errno(ExitStatus::repository, "link the stored file", entry.path);
+}
+
+// After a failed call that was to make `path`.
+void TreeBuilder::refuse_surplus(std::string_view path) const {
+  if (recycled_ && errno == EEXIST) throw SpareUnfit("holds a name that it should not:", path);
 }
 
 Fd TreeBuilder::open_previous(const Entry& entry) {
@@ -104,7 +130,10 @@ void TreeBuilder::link_within(std::string_view leader, const Entry& entry) {
   const int to = folder(parent_of(entry.path));
   const std::string from_name(name_of(leader)), name(name_of(entry.path));
   if (::linkat(from_folder.get(), from_name.c_str(), to, name.c_str(), 0) == 0) return;
-  if (errno != EMLINK && errno != EXDEV) throw_errno(ExitStatus::repository, "link the stored file", entry.path);
+  if (errno != EMLINK && errno != EXDEV) {
+    refuse_surplus(entry.path);
+    throw_errno(ExitStatus::repository, "link the stored file", entry.path);
+  }
   if (entry.stat.type == FileType::symlink) return make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
   Fd from(::openat(from_folder.get(), from_name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!from) throw_errno(ExitStatus::repository, "open the stored file", leader);
@@ -118,7 +147,10 @@ void TreeBuilder::link_within(std::string_view leader, const Entry& entry) {
 void TreeBuilder::make_symlink(std::string_view path, const std::string& target, Timestamp mtime) {
   const int parent = folder(parent_of(path));
   const std::string name(name_of(path));
-  if (::symlinkat(target.c_str(), parent, name.c_str()) != 0) throw_errno(ExitStatus::repository, "make the stored link", path);
+  if (::symlinkat(target.c_str(), parent, name.c_str()) != 0) {
+    refuse_surplus(path);
+    throw_errno(ExitStatus::repository, "make the stored link", path);
+  }
   const timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, static_cast<long>(mtime.nanoseconds)}};
   if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
     throw_errno(ExitStatus::repository, "set the time of the stored link", path);
@@ -129,10 +161,48 @@ void TreeBuilder::remove_file(std::string_view path) {
     throw_errno(ExitStatus::repository, "remove the stored file", path);
 }
 
+void TreeBuilder::remove_stored(const Entry& entry) {
+  const int parent = folder(parent_of(entry.path));
+  const std::string name(name_of(entry.path));
+  if (entry.stat.type != FileType::folder) {
+    if (::unlinkat(parent, name.c_str(), 0) == 0) return;
+    if (errno == ENOENT || errno == EISDIR) throw SpareUnfit("has no file", entry.path);
+    throw_errno(ExitStatus::repository, "remove the stored file", entry.path);
+  }
+  struct stat st{};
+  if (::fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode)) throw SpareUnfit("has no folder", entry.path);
+  tree_.forget(entry.path);
+  remove_tree(parent, name);
+}
+
+bool TreeBuilder::is_stored(const Entry& entry) {
+  struct stat st{};
+  return ::fstatat(folder(parent_of(entry.path)), std::string(name_of(entry.path)).c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && is_as_stored(st, entry);
+}
+
+Timestamp TreeBuilder::folder_time(std::string_view path) {
+  struct stat st{};
+  if (::fstat(folder(path), &st) != 0) throw_errno(ExitStatus::repository, "look at the stored folder", path);
+  return {st.st_mtim.tv_sec, static_cast<std::uint32_t>(st.st_mtim.tv_nsec)};
+}
+
+void TreeBuilder::check_folder(const Entry& entry) {
+  struct stat st{};
+  const bool is_root = entry.path.empty();
+  if (is_root ? ::fstat(folder(""), &st) != 0
+              : ::fstatat(folder(parent_of(entry.path)), std::string(name_of(entry.path)).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    throw SpareUnfit("has no folder", entry.path);
+  if (!S_ISDIR(st.st_mode)) throw SpareUnfit("has no folder", entry.path);
+  if (!has_time(st, entry.stat.mtime)) throw SpareUnfit("was changed by somebody in folder", entry.path);
+}
+
 FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) {
   const std::string name(name_of(path));
   Fd file(::openat(folder(parent_of(path)), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
-  if (!file) throw_errno(ExitStatus::repository, "create the stored file", path);
+  if (!file) {
+    refuse_surplus(path);
+    throw_errno(ExitStatus::repository, "create the stored file", path);
+  }
   Fd predecessor;
   if (with_predecessor && has_previous_) {
     const int from = previous_.move_to(parent_of(path));

@@ -6,6 +6,7 @@
 
 #include "model/entry.hpp"
 #include "repository/file-sink.hpp"
+#include "util/error.hpp"
 #include "util/folder.hpp"
 
 namespace syncropy {
@@ -16,11 +17,22 @@ enum class LinkResult {
   missing,      // the stored file is not there or is not what its manifest says: it must be fetched
 };
 
+// A recycled tree is not what its manifest says: somebody was at it. It is of no use; a new one is built in its place.
+class SpareUnfit : public Error {
+ public:
+  // `what`: about `path`, which is escaped here.
+  SpareUnfit(const std::string& what, std::string_view path);
+};
+
+// The name under which a dataset stores `entry`: what could not be read, and what is a manifest's alone, has none.
+[[nodiscard]] bool has_stored_name(const Entry& entry);
+
 // Not thread-safe: each worker has one of its own. Paths are entries' paths; their parents must have been made before.
 class TreeBuilder {
  public:
-  // `previous`: the tree/ of the dataset before; may be empty.
-  TreeBuilder(const Fd& tree, const Fd& previous);
+  // `previous`: the tree/ of the dataset before; may be empty. `recycled`: `tree` is not new; where it holds a name that it must not, or
+  // lacks one that it must have, SpareUnfit is thrown.
+  TreeBuilder(const Fd& tree, const Fd& previous, bool recycled = false);
 
   void make_folder(std::string_view path);
   // Links `entry` (regular file or symbolic link) from the dataset before, where it is at `from`, or at the same path if that is empty,
@@ -33,6 +45,14 @@ class TreeBuilder {
   void make_symlink(std::string_view path, const std::string& target, Timestamp mtime);
   // Removes a file that was begun and is not wanted.
   void remove_file(std::string_view path);
+  // Of a recycled tree: removes what is stored of `entry`, a folder with all that is in it.
+  void remove_stored(const Entry& entry);
+  // Of a recycled tree: whether the file or symbolic link there is as `entry` says.
+  [[nodiscard]] bool is_stored(const Entry& entry);
+  // The mtime of folder `path`.
+  [[nodiscard]] Timestamp folder_time(std::string_view path);
+  // Of a recycled tree: throws SpareUnfit unless the folder's mtime is that of `entry`, as nobody has put a name into it or taken one out.
+  void check_folder(const Entry& entry);
   // `with_predecessor`: opens the same path of the dataset before for keep().
   [[nodiscard]] FileSink create_file(std::string_view path, bool with_predecessor);
   // The stored file of the dataset before, for reading; empty where there is none of that size.
@@ -41,9 +61,10 @@ class TreeBuilder {
 
  private:
   [[nodiscard]] int folder(std::string_view path);
+  void refuse_surplus(std::string_view path) const;
 
   FolderCursor tree_, previous_;
-  bool has_previous_;
+  bool has_previous_, recycled_;
 };
 
 }  // namespace syncropy

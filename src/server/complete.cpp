@@ -38,9 +38,9 @@ std::vector<std::string> complete_path(const Repository& repository, std::string
   reader.seek(folder);
   Entry entry;
   while (found.size() < most && reader.next(entry)) {
-    const bool is_below = folder.empty() || (entry.path.size() > folder.size() && entry.path.starts_with(folder) && entry.path[folder.size()] == '/');
-    if (!is_below && compare_paths(entry.path, folder) > 0) break;
-    if (!is_below || entry.path.empty() || parent_of(entry.path) != folder || escape(entry.path) != entry.path) continue;
+    const bool inside = folder.empty() || is_below(entry.path, folder);
+    if (!inside && compare_paths(entry.path, folder) > 0) break;
+    if (!inside || entry.path.empty() || parent_of(entry.path) != folder || escape(entry.path) != entry.path) continue;
     std::string path = "/" + entry.path + (entry.stat.type == FileType::folder ? "/" : "");
     if (path.starts_with(typed)) found.push_back(std::move(path));
   }

@@ -34,10 +34,9 @@ ExitStatus delete_dataset(const ServerSettings& settings, const std::vector<cons
     log(Priority::error, name + " is being read: delete it when its reader has finished");
     return ExitStatus::busy;
   }
-  store.discard_spare();
-  store.empty_trash();
+  store.discard_spare();  // a person asked for its space
   outlast(dataset_time(doomed.name).value_or(0));
-  log(Priority::notice, "deleted " + name, {{"SYNCROPY_CLIENT", doomed.client}}, message_id::expired);
+  log(Priority::notice, "deleted " + name + "; the next run or 'syncropy empty-trash' gives its space back", {{"SYNCROPY_CLIENT", doomed.client}}, message_id::expired);
   try {
     Catalog catalog(catalog_location(settings.database, repository));
     static_cast<void>(bring_in_line(catalog, store));

@@ -62,7 +62,10 @@ struct Pipeline::Job {
 };
 
 struct Pipeline::Worker {
-  Worker(const Fd& tree, const Fd& previous) : builder(tree, previous) {}
+  Worker(const Fd& tree, const Fd& previous, bool recycled) : builder(tree, previous, recycled) {}
+  void make_room(Item& item) {
+    if (std::exchange(item.occupied, false)) builder.remove_stored(item.entry);
+  }
   TreeBuilder builder;
   std::deque<Job> jobs;
   std::size_t bytes = 0;
@@ -71,8 +74,9 @@ struct Pipeline::Worker {
   std::thread thread;
 };
 
-Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, std::uint64_t max_bytes, Progress& progress) : progress_(progress), max_bytes_(max_bytes) {
-  for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree));
+Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, bool recycled, std::uint64_t max_bytes, Progress& progress)
+    : progress_(progress), max_bytes_(max_bytes) {
+  for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree, recycled));
   for (auto& worker : workers_) worker->thread = std::thread([this, &worker = *worker] { work(worker); });
 }
 
@@ -195,6 +199,7 @@ void Pipeline::link_batch(Worker& worker, EntryBatch& batch) {
   std::uint64_t linked = 0;
   for (Item& item : batch.items) {
     if (!item.link) continue;
+    worker.make_room(item);
     LinkResult result = worker.builder.link_previous(item.entry, item.link_from);
     if (result == LinkResult::linked) {
       ++linked;
@@ -230,6 +235,7 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
     case MessageType::begin:
       static_cast<void>(get_id(frame.payload));
       if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject("began a file that it should not");
+      worker.make_room(*flight.item);
       worker.sinks.emplace(id, worker.builder.create_file(flight.item->entry.path, takes_known(flight))).first->second.call_between([this] { check_on(); });
       return;
     case MessageType::data: {
@@ -287,6 +293,7 @@ void Pipeline::finish_file(Worker& worker, std::string_view payload, std::uint32
       break;
     case FileType::symlink:
       if (entry.details.link_target.empty()) reject("sent a symbolic link without a target");
+      worker.make_room(*flight.item);
       worker.builder.make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
       break;
     default: break;  // a folder was made when it was listed; all others are entries only
@@ -304,10 +311,11 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
   if (file.content == Content::same) {
     if (!known) reject("claims content that was never offered");
     if (worker.sinks.erase(id) > 0) worker.builder.remove_file(path);
-    return take_over(worker, entry, *flight.before);
+    return take_over(worker, *flight.item, *flight.before);
   }
   Digest digest;
   if (file.content == Content::here) {
+    worker.make_room(*flight.item);
     FileSink sink = worker.builder.create_file(path, false);
     if (!file.bytes.empty()) sink.data(0, file.bytes);
     progress_.received_bytes += file.bytes.size();
@@ -319,7 +327,7 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
     if (digest != *file.digest && takes_known(flight)) return false;  // it kept what is damaged here
     if (digest == *file.digest && known && flight.before->stat.mtime == file.stat.mtime) {
       worker.builder.remove_file(path);
-      return take_over(worker, entry, *flight.before);
+      return take_over(worker, *flight.item, *flight.before);
     }
   }
   if (digest != *file.digest) reject("sent content of /" + escape(path) + " that does not fit the digest it sent with it");
@@ -330,8 +338,15 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
 }
 
 // The content is that of the dataset before: a link where the mtime is the same too, else a copy that carries the new one, since a
-// stored inode is never modified.
-bool Pipeline::take_over(Worker& worker, const Entry& entry, const Entry& before) {
+// stored inode is never modified. A recycled tree may have that link already.
+bool Pipeline::take_over(Worker& worker, Item& item, const Entry& before) {
+  const Entry& entry = item.entry;
+  if (item.occupied && before.stat.mtime == entry.stat.mtime && worker.builder.is_stored(before)) {
+    item.occupied = false;
+    ++progress_.linked;
+    return true;
+  }
+  worker.make_room(item);
   LinkResult result = LinkResult::copy_needed;
   if (before.stat.mtime == entry.stat.mtime) result = worker.builder.link_previous(before);
   if (result == LinkResult::linked) {
@@ -348,6 +363,7 @@ void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
   worker.sinks.erase(id);
   refund(flight);
   worker.builder.remove_file(flight.item->entry.path);
+  flight.item->occupied = false;
   const std::lock_guard lock(mutex_);
   Flight again = std::move(flight);
   again.before.reset();
@@ -363,6 +379,7 @@ void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t
   const FetchFailed failed = get_fetch_failed(payload);
   Entry& entry = flight.item->entry;
   if (worker.sinks.erase(id) > 0) worker.builder.remove_file(entry.path);
+  worker.make_room(*flight.item);
   refund(flight);
   if (has_vanished(failed.code)) {
     // A folder stays as it was listed: what was listed in it may be stored already.
@@ -380,6 +397,7 @@ void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t
 }
 
 void Pipeline::follow_leader(Worker& worker, const Entry& leader, Flight& flight) {
+  worker.make_room(*flight.item);
   Entry& entry = flight.item->entry;
   entry.stat = leader.stat;
   entry.details = leader.details;

@@ -45,6 +45,7 @@ struct Item {
   bool link = false;      // taken over from the dataset before by a hard link
   std::string link_from;  // with `link`: the name it had, where that is another of its inode's names; empty otherwise
   bool dropped = false;   // vanished before it was read: not in the dataset
+  bool occupied = false;  // a recycled tree still holds what the dataset before has there, a file or a symbolic link
 };
 
 struct EntryBatch {
@@ -91,8 +92,8 @@ struct Group {
 
 class Pipeline {
  public:
-  // `max_bytes`: what regular files may hold together that come from the agent.
-  Pipeline(const Fd& tree, const Fd& previous_tree, std::uint64_t max_bytes, Progress& progress);
+  // `recycled`: `tree` holds already what `previous_tree` does. `max_bytes`: what regular files may hold together that come from the agent.
+  Pipeline(const Fd& tree, const Fd& previous_tree, bool recycled, std::uint64_t max_bytes, Progress& progress);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -157,7 +158,7 @@ class Pipeline {
   void take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, Flight& flight);
   void finish_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight);
   [[nodiscard]] bool place_regular(Worker& worker, const FetchedFile& file, std::uint32_t id, Flight& flight);
-  [[nodiscard]] bool take_over(Worker& worker, const Entry& entry, const Entry& before);
+  [[nodiscard]] bool take_over(Worker& worker, Item& item, const Entry& before);
   void fail_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight);
   void follow_leader(Worker& worker, const Entry& leader, Flight& flight);
   void land(Worker& worker, std::uint32_t id, Flight& flight);

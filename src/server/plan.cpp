@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <unordered_set>
 
 #include "model/limits.hpp"
 #include "repository/tree.hpp"
@@ -34,7 +35,7 @@ class Planner {
   Planner(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
           Progress& progress, SegmentFeed& feed, std::shared_ptr<Pipeline> pipeline, const Fd& previous_tree)
       : agent_(agent), client_(client), staging_(staging), info_(info), progress_(progress), pipeline_(std::move(pipeline)),
-        builder_(staging.tree, previous_tree) {
+        recycled_(staging.spare_manifest), builder_(staging.tree, previous_tree, recycled_) {
     const ManifestIndex* previous_index = nullptr;
     Fd previous_manifest;
     if (previous) {
@@ -74,12 +75,8 @@ class Planner {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
     info_.finished = {now.tv_sec, static_cast<std::uint32_t>(now.tv_nsec)};
+    while (!open_folders_.empty()) leave_folder();
     writer_->finish(info_);
-    // Times of folders last: everything that was put into them changed them.
-    ManifestReader written(staging_.manifest.duplicate(), "the new manifest");
-    Entry entry;
-    while (written.next(entry))
-      if (entry.stat.type == FileType::folder) builder_.set_folder_time(entry.path, entry.stat.mtime);
   }
 
   static Fd open_manifest(const Fd& dataset) {
@@ -148,19 +145,22 @@ class Planner {
   }
 
   void plan_entry(ListedEntry&& listed) {
-    if (listed.stat.type == FileType::folder) builder_.make_folder(listed.path);
     const bool known = advance_to(listed.path);
     Item& item = batch_->items.emplace_back();
     Flight flight;
     flight.batch = batch_;
     flight.item = &item;
     const bool unchanged = known && !listed.unread && same_acl_setting_ && (old_.flags & (racy | unstable | unread)) == 0 && same_listing(old_.stat, listed.stat);
+    prepare_tree(listed, known, unchanged, item);
     if (unchanged) {
       have_old_ = false;
       item.entry = std::move(old_);
       batch_bytes_ += bytes_of(item.entry);
-      link(item, item.entry.stat.type == FileType::regular || item.entry.stat.type == FileType::symlink);
-      if (item.link && has_other_names(item.entry.stat) && pipeline_->join_group(flight, listed.stat.filesystem, &item.entry) == Pipeline::Part::follows) item.link = false;
+      const bool stored = item.entry.stat.type != FileType::folder && has_stored_name(item.entry);
+      if (has_other_names(item.entry.stat) && pipeline_->join_group(flight, listed.stat.filesystem, &item.entry) == Pipeline::Part::follows) return touch(parent_of(item.entry.path));
+      item.occupied = false;
+      if (recycled_ && stored) ++progress_.linked;
+      link(item, stored && !recycled_);
       return;
     }
     item.entry.path = std::move(listed.path);
@@ -184,6 +184,51 @@ class Planner {
     outbox_.push_back(std::move(flight));
   }
 
+  // What must be done to the tree in the manifest's order, before anything is put there.
+  void prepare_tree(const ListedEntry& listed, bool known, bool unchanged, Item& item) {
+    const bool is_folder = listed.stat.type == FileType::folder;
+    if (!recycled_) {
+      if (is_folder) builder_.make_folder(listed.path);
+      return;
+    }
+    const bool was_folder = known && old_.stat.type == FileType::folder;
+    if (was_folder) builder_.check_folder(old_);
+    if (!unchanged) touch(parent_of(listed.path));
+    if (is_folder && !unchanged) touch(listed.path);
+    if (is_folder && was_folder) return;
+    const bool stored = known && has_stored_name(old_);
+    if (stored && !was_folder && (listed.stat.type == FileType::regular || listed.stat.type == FileType::symlink)) item.occupied = true;
+    else if (stored) remove_old();
+    if (is_folder) builder_.make_folder(listed.path);
+  }
+
+  // `old_` is not in the new dataset, or is another kind of thing there.
+  void remove_old() {
+    if (!has_stored_name(old_) || (removed_ && is_below(old_.path, *removed_))) return;
+    touch(parent_of(old_.path));
+    builder_.remove_stored(old_);
+    if (old_.stat.type == FileType::folder) removed_ = old_.path;
+  }
+
+  void touch(std::string_view folder) {
+    if (!recycled_ || last_touched_ == folder) return;
+    last_touched_.assign(folder);
+    touched_.insert(last_touched_);
+  }
+
+  // Times of folders last, when everything is in them that changes them. Entries come in the manifest's order, settled.
+  void enter_folders(const Entry& entry) {
+    while (!open_folders_.empty() && !is_below(entry.path, open_folders_.back().path)) leave_folder();
+    if (entry.stat.type == FileType::folder) open_folders_.push_back({entry.path, entry.stat.mtime});
+  }
+
+  void leave_folder() {
+    const OpenFolder& folder = open_folders_.back();
+    if (!recycled_ || touched_.erase(folder.path) > 0) builder_.set_folder_time(folder.path, folder.mtime);
+    if (last_touched_ == folder.path) last_touched_ = {'\0'};
+    open_folders_.pop_back();
+  }
+
   void link(Item& item, bool wanted) {
     item.link = wanted;
     links_ = links_ || wanted;
@@ -204,6 +249,7 @@ class Planner {
       const auto order = compare_paths(old_.path, path);
       if (order == 0) return true;
       if (order > 0) return false;
+      if (recycled_) remove_old();
       have_old_ = false;
     }
     return false;
@@ -218,6 +264,10 @@ class Planner {
   void end_listing(std::uint64_t entries) {
     if (entries != listed_) reject("closed its listing with a count of " + std::to_string(entries) + " where it sent " + std::to_string(listed_));
     if (listed_ == 0) reject("listed nothing at all");
+    while (recycled_ && (have_old_ || before_->next(old_))) {
+      remove_old();
+      have_old_ = false;
+    }
     seal();
     listing_done_ = true;
     progress_.stage = "receiving";
@@ -302,6 +352,7 @@ class Planner {
           continue;
         }
         Entry& entry = item.entry;
+        enter_folders(entry);
         ++info_.entries;
         if (entry.flags & unread) ++info_.problems;
         if (entry.stat.type == FileType::regular) {
@@ -333,6 +384,7 @@ class Planner {
   DatasetInfo& info_;
   Progress& progress_;
   std::shared_ptr<Pipeline> pipeline_;
+  const bool recycled_;  // the tree holds what the dataset before does
   TreeBuilder builder_;
   std::optional<ManifestReader> before_;
   std::optional<ManifestWriter> writer_;
@@ -348,6 +400,14 @@ class Planner {
   std::string last_path_, folder_;
   std::uint64_t listed_ = 0, listed_bytes_ = 0, problems_ = 0, vanished_ = 0;
   bool listing_done_ = false;
+  struct OpenFolder {
+    std::string path;
+    Timestamp mtime;
+  };
+  std::vector<OpenFolder> open_folders_;      // the folders on the way to the entry that was written last
+  std::unordered_set<std::string> touched_;   // of a recycled tree: folders that get their time anew when they are left
+  std::string last_touched_{'\0'};            // no folder's path
+  std::optional<std::string> removed_;        // of a recycled tree: the folder that was removed last, with all that was in it
 };
 
 ListRequest list_request(const ClientSettings& client) {
@@ -369,7 +429,7 @@ void take_dataset(AgentSession& agent, const ClientSettings& client, const std::
     previous_tree = open_beneath(previous->folder.get(), "tree", O_RDONLY | O_DIRECTORY);
     if (!previous_tree) throw_errno(ExitStatus::data, "open", "the tree of the newest dataset");
   }
-  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, client.max_bytes, progress);
+  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, static_cast<bool>(staging.spare_manifest), client.max_bytes, progress);
   Planner planner(agent, client, previous, staging, info, progress, feed, pipeline, previous_tree);
   try {
     progress.stage = "listing";

@@ -1,5 +1,7 @@
 #include "server/run.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,7 +14,10 @@
 #include <thread>
 
 #include "catalog/catalog.hpp"
+#include "repository/manifest-store.hpp"
+#include "repository/recycle.hpp"
 #include "repository/repository.hpp"
+#include "repository/tree.hpp"
 #include "sd/journal.hpp"
 #include "sd/message-ids.hpp"
 #include "sd/service.hpp"
@@ -21,7 +26,9 @@
 #include "server/progress.hpp"
 #include "server/record.hpp"
 #include "server/retention.hpp"
+#include "server/trash.hpp"
 #include "util/escape.hpp"
+#include "util/folder.hpp"
 
 namespace syncropy {
 namespace {
@@ -59,11 +66,11 @@ class ClientRun {
     for (const DamagedDataset& damaged : datasets.damaged)
       line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {},
            message_id::dataset_damaged);
+    const TrashEmptier trash(store_);
     const DatasetInfo info = receive_whole(datasets);
     const bool recorded = record(info);
     summarise(info, Clock::now() - begun);
     expire(info, datasets);
-    empty_trash();
     if (!recorded) return ExitStatus::not_recorded;
     return info.completeness == Completeness::partial ? ExitStatus::partial : ExitStatus::success;
   }
@@ -73,7 +80,6 @@ class ClientRun {
     if (const unsigned unfinished = store_.recover(); unfinished > 0) {
       line(Priority::notice, "an interrupted run had left " + std::to_string(unfinished) + " unfinished tree; it goes to the trash", {},
            message_id::recovered);
-      store_.empty_trash();
     }
     try {
       const RecordCounts counts = bring_in_line(catalog(), store_);
@@ -137,22 +143,27 @@ class ClientRun {
   // can be read to its end. Segments are shared, so several may be damaged alike.
   DatasetInfo receive_whole(const ClientStore::Datasets& datasets) {
     std::optional<PreviousDataset> previous = newest(datasets);
-    try {
-      return receive(datasets, previous);
-    } catch (const Error& error) {
-      if (error.status() != ExitStatus::data || !previous || !is_damaged(previous->info)) throw;
+    for (bool replaced = false;;) {
+      try {
+        return receive(datasets, previous);
+      } catch (const SpareUnfit& error) {
+        // It is used up, so this happens once.
+        line(Priority::warning, std::string(error.what()) + "; starts over with a new tree: " + error.remedy(), {}, message_id::recovered);
+      } catch (const Error& error) {
+        if (error.status() != ExitStatus::data || replaced || !previous || !is_damaged(previous->info)) throw;
+        previous.reset();
+        for (auto older = datasets.good.rbegin() + 1; older != datasets.good.rend() && !previous; ++older)
+          if (!is_damaged(older->info)) previous = PreviousDataset{older->info, store_.open_dataset(older->info.tier, older->info.name)};
+        line(Priority::warning, "starts over " + (previous ? "from " + std::string(name_of(previous->info.tier)) + "/" + previous->info.name
+                                                           : "from nothing: everything is fetched"));
+        replaced = true;
+        in_line_ = false;  // the catalog may know the damaged one: record() sees to that
+      }
+      feed_.emplace();
+      progress_.start_over();
+      connect();
+      session_spoiled_ = false;
     }
-    previous.reset();
-    for (auto older = datasets.good.rbegin() + 1; older != datasets.good.rend() && !previous; ++older)
-      if (!is_damaged(older->info)) previous = PreviousDataset{older->info, store_.open_dataset(older->info.tier, older->info.name)};
-    line(Priority::warning, "starts over " + (previous ? "from " + std::string(name_of(previous->info.tier)) + "/" + previous->info.name
-                                                       : "from nothing: everything is fetched"));
-    in_line_ = false;  // the catalog may know the damaged one: record() sees to that
-    feed_.emplace();
-    progress_.start_over();
-    connect();
-    session_spoiled_ = false;
-    return receive(datasets, previous);
   }
 
   bool is_damaged(const DatasetInfo& info) {
@@ -176,8 +187,9 @@ class ClientRun {
     info.acl = client_.acl;
     for (const std::string& path : client_.paths) info.paths.push_back(path.substr(1));
     info.excludes = client_.excludes;
-    Staging staging = store_.begin(info.name);
+    Staging staging = begin(previous, info.name);
     try {
+      recycle(previous, staging);
       record_live(previous, staging, info);
       take_dataset(*agent_, client_, previous, staging, info, progress_, *feed_, [this](const std::string& path, const std::string& text) {
         line(Priority::warning, text, {{"SYNCROPY_PATH", path}}, message_id::file_unread);
@@ -192,6 +204,34 @@ class ClientRun {
       throw;
     }
     return info;
+  }
+
+  Staging begin(const std::optional<PreviousDataset>& previous, const std::string& name) {
+    if (previous)
+      if (std::optional<Staging> staging = store_.begin_with_spare(name)) return std::move(*staging);
+    return store_.begin(name);
+  }
+
+  // The spare is made into the tree of the dataset before, from which the run goes on.
+  void recycle(const std::optional<PreviousDataset>& previous, Staging& staging) {
+    if (!staging.spare_manifest) return;
+    progress_.stage = "recycling";
+    ManifestReader was(staging.spare_manifest.duplicate(), client_.name + "/.staging/" + staging.name);
+    ManifestReader is(open_part(*previous, "manifest"), client_.name + "/" + std::string(name_of(previous->info.tier)) + "/" + previous->info.name);
+    try {
+      if (recycle_tree(staging.tree, was, is, open_part(*previous, "tree"), {}) == RecycleResult::recycled) return;
+    } catch (const SpareUnfit&) {
+      throw;
+    } catch (const Error& error) {
+      if (error.status() != ExitStatus::data) throw;  // one of the manifests: if it is that of the newest, the merge with the listing meets it
+    }
+    store_.clear(staging);
+  }
+
+  static Fd open_part(const PreviousDataset& dataset, const char* name) {
+    Fd part = open_beneath(dataset.folder.get(), name, O_RDONLY | O_DIRECTORY);
+    if (!part) throw_errno(ExitStatus::data, "open", "the " + std::string(name) + " of the newest dataset");
+    return part;
   }
 
   void discard_unpublished() {
@@ -276,11 +316,6 @@ class ClientRun {
       line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {},
            message_id::not_recorded);
     }
-  }
-
-  void empty_trash() {
-    progress_.stage = "emptying the trash";
-    store_.empty_trash();
   }
 
   unsigned keep() const {

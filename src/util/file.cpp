@@ -101,8 +101,9 @@ void empty_folder(int top, int folder, std::vector<std::string>& flattened, unsi
 
 }  // namespace
 
-void remove_tree(int at, const std::string& name) {
-  if (::unlinkat(at, name.c_str(), 0) == 0 || errno == ENOENT) return;
+bool remove_tree(int at, const std::string& name, const std::function<bool()>& go_on) {
+  if (go_on && !go_on()) return false;
+  if (::unlinkat(at, name.c_str(), 0) == 0 || errno == ENOENT) return true;
   if (errno != EISDIR && errno != EPERM) throw_errno(ExitStatus::io, "remove", name);
   auto open_folder = [](int parent, const std::string& child) {
     Fd fd(::openat(parent, child.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -113,13 +114,14 @@ void remove_tree(int at, const std::string& name) {
   };
   const Fd top = open_folder(at, name);
   if (!top) {
-    if (errno == ENOENT) return;
+    if (errno == ENOENT) return true;
     throw_errno(ExitStatus::io, "open", name);
   }
   std::vector<std::string> flattened;
   unsigned long count = 0;
   empty_folder(top.get(), top.get(), flattened, count);
   while (!flattened.empty()) {
+    if (go_on && !go_on()) return false;
     const std::string child = std::move(flattened.back());
     flattened.pop_back();
     {
@@ -130,6 +132,7 @@ void remove_tree(int at, const std::string& name) {
     if (::unlinkat(top.get(), child.c_str(), AT_REMOVEDIR) != 0) throw_errno(ExitStatus::io, "remove", child);
   }
   if (::unlinkat(at, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) throw_errno(ExitStatus::io, "remove", name);
+  return true;
 }
 
 }  // namespace syncropy

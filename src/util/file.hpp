@@ -1,6 +1,7 @@
 #pragma once
 // Small whole files, and the names in a folder.
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +22,8 @@ void create_file(int at, const std::string& name, std::string_view bytes, unsign
 // All names but "." and "..", sorted by bytes.
 [[nodiscard]] std::vector<std::string> names_in(int folder);
 // Removes `name` beneath `at` and all below it, whatever it is; follows no link and needs a bounded number of descriptors whatever the depth.
-// Folders whose mode forbids it are opened up first. A name that is gone already is no error; anything else throws SystemError.
-void remove_tree(int at, const std::string& name);
+// Folders whose mode forbids it are opened up first. A name that is gone already is no error; anything else throws SystemError. `go_on` is
+// asked before each folder; once it says no, false is returned and a part of the tree is left.
+bool remove_tree(int at, const std::string& name, const std::function<bool()>& go_on = {});
 
 }  // namespace syncropy

@@ -115,7 +115,7 @@ def injected(world, call, what, when):
 
 def visible(world):
     """What failed may have left an unfinished tree, which is nobody's: a disk that fails does not let it be removed either."""
-    return {key: value for key, value in world.state().items() if not key.endswith((" .staging", " .trash"))}
+    return {key: value for key, value in world.state().items() if not key.endswith(" .staging")}
 
 
 def change(world, number):

@@ -39,7 +39,7 @@ def survives(world, before):
     """After a kill: everything that was visible still is and is the same; what is new besides is whole."""
     state = world.state()
     for key, value in before.items():
-        if not key.endswith((" latest", " .staging", " .trash")):
+        if not key.endswith((" latest", " .staging")):
             assert state.get(key) == value, f"{key} is gone or changed"
     new = [dataset for dataset in world.datasets() if f"a/{dataset.tier}/{dataset.name}" not in before]
     for dataset in new:
@@ -52,9 +52,8 @@ def run_again(world):
     snapshot = world.snapshot()
     world.run()
     stored.check_is(world.newest(), world.source, snapshot)
-    for place in (".staging", ".trash"):
-        folder = world.repository / "a" / place
-        assert not folder.exists() or not list(folder.iterdir())
+    staging = world.repository / "a/.staging"
+    assert not staging.exists() or not list(staging.iterdir())
     world.check_catalog()
 
 
