@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -201,19 +202,45 @@ std::vector<std::string> Keys::paths(std::string_view key) const {
   return outer;
 }
 
+std::string Keys::absolute_or_credential(std::string_view key, const std::string& name) const {
+  return name.starts_with(credential_prefix) ? credential_file(key, name.substr(credential_prefix.size())) : absolute(name);
+}
+
+std::string Keys::file_or_credential(std::string_view key) const {
+  const std::optional<std::string> name = text(key);
+  return name ? absolute_or_credential(key, *name) : std::string();
+}
+
+std::vector<std::string> Keys::files_or_credentials(std::string_view key) const {
+  std::vector<std::string> names = list(key);
+  for (std::string& name : names) name = absolute_or_credential(key, name);
+  return names;
+}
+
+std::string Keys::credential_file(std::string_view key, const std::string& name) const {
+  const std::string subject = "'" + std::string(key) + "' names the credential '" + escape(name) + "'";
+  if (!is_credential_name(name)) throw error(key, "'" + escape(name) + "' in '" + std::string(key) + "' is not the name of a credential", "write 'credential:NAME' with a NAME of letters, digits, '.', '_' and '-'");
+  const std::string remedy = "put it into /etc/credstore/" + name + ", or encrypted into /etc/credstore.encrypted/" + name + ".cred, and see that the unit has LoadCredential=" + name +
+                             " and LoadCredentialEncrypted=" + name + ".cred; for a run by hand set CREDENTIALS_DIRECTORY to a folder with that file";
+  const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
+  if (folder == nullptr || *folder != '/') throw error(key, subject + ", but the service manager passed none", remedy);
+  const std::string plain = std::string(folder) + "/" + name, decrypted = plain + ".cred";
+  const bool has_plain = ::access(plain.c_str(), R_OK) == 0, has_decrypted = ::access(decrypted.c_str(), R_OK) == 0;
+  if (has_plain && has_decrypted) throw error(key, subject + ", of which there is a plain one and an encrypted one", "remove the one that is not meant from /etc/credstore or /etc/credstore.encrypted");
+  if (!has_plain && !has_decrypted) throw error(key, subject + ", which is not there or cannot be read", remedy);
+  return has_plain ? plain : decrypted;
+}
+
 std::string Keys::secret(std::string_view key) const {
   const std::string value = text_or(key, {});
   if (!value.starts_with(credential_prefix)) return value;
   const std::string name = value.substr(credential_prefix.size());
-  if (!is_credential_name(name)) throw error(key, "'" + escape(name) + "' in '" + std::string(key) + "' is not the name of a credential", "write 'credential:NAME' with a NAME of letters, digits, '.', '_' and '-'");
-  const std::string remedy = "add LoadCredential=" + name + ":/path/of/the/secret to the unit, or for a run by hand set CREDENTIALS_DIRECTORY to a folder with that file";
-  const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
-  if (folder == nullptr || *folder != '/') throw error(key, "'" + std::string(key) + "' names the credential '" + name + "', but the service manager passed none", remedy);
-  const Fd fd(::open((std::string(folder) + "/" + name).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!fd) throw error(key, "'" + std::string(key) + "' names the credential '" + name + "', which is not there or cannot be read", remedy);
+  const std::string file = credential_file(key, name);
+  const Fd fd(::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!fd) throw error(key, "'" + std::string(key) + "' names the credential '" + name + "', which cannot be read", "look at " + escape(file));
   std::string secret = read_all(fd.get(), limits::config_value_bytes, ExitStatus::config, "credential " + name);
   if (secret.ends_with('\n')) secret.pop_back();
-  if (secret.find('\0') != std::string::npos || secret.empty()) throw error(key, "the credential '" + name + "' is empty or has a NUL byte in it", remedy);
+  if (secret.find('\0') != std::string::npos || secret.empty()) throw error(key, "the credential '" + name + "' is empty or has a NUL byte in it", "make it anew: systemd.exec(5), LoadCredential=");
   return secret;
 }
 
@@ -236,7 +263,7 @@ std::string suggest(std::string_view name, const std::vector<std::string_view>& 
 std::string folder_of(const std::string& file) { return std::filesystem::absolute(file).lexically_normal().parent_path().string(); }
 
 OwnCertificate own_certificate(const Keys& keys) {
-  const std::string certificate = keys.file("sslcert"), key = keys.file("sslkey"), both = keys.file("sslpem");
+  const std::string certificate = keys.file_or_credential("sslcert"), key = keys.file_or_credential("sslkey"), both = keys.file_or_credential("sslpem");
   OwnCertificate own{certificate.empty() ? both : certificate, key};
   // A key without a file of its own stands with the certificate, in sslpem first.
   if (own.key.empty()) own.key = both.empty() ? certificate : both;

@@ -40,10 +40,12 @@ class Keys {
   // A file or folder, absolute, "" where there is none.
   [[nodiscard]] std::string file(std::string_view key) const;
   [[nodiscard]] std::vector<std::string> files(std::string_view key) const;
+  // The same, and `credential:NAME` is the file of that credential. Throws Error(config) where the service manager passed none of that name.
+  [[nodiscard]] std::string file_or_credential(std::string_view key) const;
+  [[nodiscard]] std::vector<std::string> files_or_credentials(std::string_view key) const;
   // Absolute paths of another machine or of this one: normalised, sorted, none inside another.
   [[nodiscard]] std::vector<std::string> paths(std::string_view key) const;
-  // A secret in itself, or `credential:NAME`: the file NAME beneath $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=)
-  // without its final newline.
+  // A secret in itself, or `credential:NAME`: what that credential holds, without its final newline.
   [[nodiscard]] std::string secret(std::string_view key) const;
 
   // "FILE:LINE: WHAT" at the line of `key`, or of the section where there is none.
@@ -52,6 +54,10 @@ class Keys {
 
  private:
   [[nodiscard]] std::string absolute(const std::string& name) const;
+  [[nodiscard]] std::string absolute_or_credential(std::string_view key, const std::string& name) const;
+  // The file of a credential beneath $CREDENTIALS_DIRECTORY (systemd.exec(5)): NAME, or NAME.cred. Two names, because systemd 252 takes one
+  // of LoadCredential= and LoadCredentialEncrypted= for a name, and fails where the file in its credstore is of the other kind.
+  [[nodiscard]] std::string credential_file(std::string_view key, const std::string& name) const;
 
   const std::string& file_;
   const std::string& folder_;

@@ -31,9 +31,9 @@ void read_tls(const Keys& keys, AgentPolicy& policy) {
   policy.ssl_certificate = own.certificate;
   policy.ssl_key = own.key;
   policy.ssl_password = keys.secret("sslpass");
-  policy.ssl_ca = keys.file("sslca");
+  policy.ssl_ca = keys.file_or_credential("sslca");
   policy.servers = keys.list("servers");
-  policy.pins = keys.files("sslpin");
+  policy.pins = keys.files_or_credentials("sslpin");
   if (own.certificate.empty()) {
     for (const char* key : {"sslkey", "sslca", "sslpin", "servers"})
       if (!keys.list(key).empty()) throw keys.error(key, std::string("'") + key + "' is for TLS, and there is no certificate for it", "add 'sslcert' and 'sslkey' (or 'sslpem', with both in one file)");

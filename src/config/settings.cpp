@@ -127,13 +127,13 @@ void read_dataset(const Keys& keys, ServerSettings& settings) {
 }
 
 void read_tls(const Keys& keys, ClientSettings& client) {
+  if (!client.ssl) return;  // what is not used is not looked at: a credential may not even be there
   const OwnCertificate own = own_certificate(keys);
   client.ssl_certificate = own.certificate;
   client.ssl_key = own.key;
-  client.ssl_ca = keys.file("sslca");
+  client.ssl_ca = keys.file_or_credential("sslca");
   client.ssl_identity = keys.text_or("sslidentity", {});
-  client.ssl_pins = keys.files("sslpin");
-  if (!client.ssl) return;  // what is not used is not looked at: its password may not even be there
+  client.ssl_pins = keys.files_or_credentials("sslpin");
   if (own.certificate.empty())
     throw keys.error("ssl", keys.where() + " uses TLS, and there is no certificate for it", "add 'sslcert' and 'sslkey' (or 'sslpem', with both in one file), or 'ssl: no' for a connection without TLS");
   client.ssl_password = keys.secret("sslpass");

@@ -70,14 +70,27 @@ TEST(Policy, EmptyReadAllowsNothing) {
   EXPECT_TRUE(parse("plain: any\nread:\n").read.empty());
 }
 
-TEST(Policy, ExampleLoads) {
+// The example's key is a credential of the unit's.
+struct PolicyExample : testing::Test {
+  PolicyExample() {
+    create_file(AT_FDCWD, credentials.path() + "/syncropy-agent.key", "a key", 0600);
+    ::setenv("CREDENTIALS_DIRECTORY", credentials.path().c_str(), 1);
+  }
+  ~PolicyExample() override { ::unsetenv("CREDENTIALS_DIRECTORY"); }
+  PolicyExample(const PolicyExample&) = delete;
+  PolicyExample& operator=(const PolicyExample&) = delete;
+  Scratch credentials;
+};
+
+TEST_F(PolicyExample, Loads) {
   const AgentPolicy policy = parse_agent_policy(read_file(AT_FDCWD, CONF_FOLDER "/agent.yaml.example", 1U << 20, ExitStatus::config), file);
   EXPECT_EQ(policy.servers, std::vector<std::string>{"backup.example.org"});
-  EXPECT_EQ(policy.deny.size(), 2U);
+  EXPECT_EQ(policy.deny.size(), 3U);
+  EXPECT_EQ(policy.ssl_key, credentials.path() + "/syncropy-agent.key");
   EXPECT_EQ(policy.commands, CommandPolicy::named);
 }
 
-TEST(Policy, ExampleShowsTheDefaults) {
+TEST_F(PolicyExample, ShowsTheDefaults) {
   std::string text = read_file(AT_FDCWD, CONF_FOLDER "/agent.yaml.example", 1U << 20, ExitStatus::config);
   for (const std::string key : {"plain", "commands", "hooks_folder", "connections", "idle_exit", "stall_timeout"}) {
     const std::size_t at = text.find("# " + key + ": ");

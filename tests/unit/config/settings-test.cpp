@@ -37,6 +37,13 @@ std::string yaml(const std::string& client, const std::string& before = "") {
   return "general:\n  repository: /srv/backup\n" + before + "clients:\n  web1:\n    host: web1.example.org\n    path: /etc\n    sslcert: s.crt\n    sslkey: s.key\n" + client;
 }
 
+// The smallest client with `key` said anew.
+std::string with(const std::string& key, const std::string& value) {
+  std::string text = yaml("");
+  if (const std::size_t at = text.find("    " + key + ": "); at != std::string::npos) text.erase(at, text.find('\n', at) + 1 - at);
+  return text + "    " + key + ": " + value + "\n";
+}
+
 ClientSettings only_client(const std::string& text) { return parse_server_settings(text, file).clients.at(0); }
 
 TEST(Settings, SmallestYaml) {
@@ -337,6 +344,9 @@ TEST(Settings, HostileTextsEndSoon) {
 
 // Whatever a damaged file says, it ends in settings or in an Error that names the file.
 TEST(Settings, DamagedTextsEndInAnError) {
+  const Scratch credentials;
+  create_file(AT_FDCWD, credentials.path() + "/syncropy-agent.key", "x", 0600);
+  ::setenv("CREDENTIALS_DIRECTORY", credentials.path().c_str(), 1);
   std::mt19937 random(7);
   const std::string alphabet = " \t\n\r:[]{}#&*!|>'\"%@`,-?~<=;.0aZ\\/\x80\xff\xc3" + std::string(1, '\0');
   int loaded = 0, refused = 0;
@@ -365,6 +375,7 @@ TEST(Settings, DamagedTextsEndInAnError) {
       ASSERT_EQ(error.line().find_first_of("\n\r\x1b"), std::string::npos) << error.line();
     }
   }
+  ::unsetenv("CREDENTIALS_DIRECTORY");
   EXPECT_GT(loaded, 500);
   EXPECT_GT(refused, 500);
 }
@@ -394,11 +405,34 @@ TEST(Settings, SecretsFromCredentials) {
   EXPECT_EQ(parse_server_settings(yaml("", "database: {host: db, dbname: x, password: credential:tls}\n"), file).database.password, "pass word");
   const Error missing = failure_of(yaml("    sslpass: credential:other\n"));
   EXPECT_TRUE(has(missing, ":9: 'sslpass' names the credential 'other', which is not there")) << missing.line();
-  EXPECT_TRUE(has(missing, "LoadCredential=other:")) << missing.line();
+  EXPECT_TRUE(has(missing, "LoadCredential=other ")) << missing.line();
   EXPECT_TRUE(has(failure_of(yaml("    sslpass: credential:empty\n")), "is empty"));
   ::unsetenv("CREDENTIALS_DIRECTORY");
   // A client without TLS needs none.
   EXPECT_FALSE(only_client(yaml("    sslpass: credential:tls\n    ssl: no\n")).ssl);
+  EXPECT_FALSE(only_client(with("sslkey", "credential:tls") + "    ssl: no\n").ssl);
+}
+
+// systemd 252 takes an encrypted credential by another name than a plain one.
+TEST(Settings, KeysFromCredentials) {
+  const Scratch scratch;
+  for (const char* name : {"plain", "encrypted.cred", "twice", "twice.cred"}) create_file(AT_FDCWD, scratch.path() + "/" + name, "x", 0600);
+  EXPECT_TRUE(has(failure_of(with("sslkey", "credential:plain")), "the service manager passed none"));
+  ::setenv("CREDENTIALS_DIRECTORY", scratch.path().c_str(), 1);
+  for (const std::string key : {"sslcert", "sslkey", "sslpem", "sslca", "sslpin"}) {
+    const Error missing = failure_of(with(key, "credential:none"));
+    EXPECT_EQ(missing.status(), ExitStatus::config);
+    EXPECT_TRUE(has(missing, "'" + key + "' names the credential 'none', which is not there")) << missing.line();
+  }
+  EXPECT_EQ(only_client(with("sslkey", "credential:plain")).ssl_key, scratch.path() + "/plain");
+  EXPECT_EQ(only_client(with("sslca", "credential:plain")).ssl_ca, scratch.path() + "/plain");
+  EXPECT_EQ(only_client(with("sslpin", "[credential:plain, p]")).ssl_pins, (std::vector<std::string>{scratch.path() + "/plain", "/etc/syncropy/p"}));
+  EXPECT_EQ(only_client(with("sslkey", "credential:encrypted")).ssl_key, scratch.path() + "/encrypted.cred");
+  EXPECT_EQ(only_client(with("sslpass", "credential:encrypted")).ssl_password, "x");
+  // A stale one must not be taken for the one that is meant.
+  EXPECT_TRUE(has(failure_of(with("sslkey", "credential:twice")), "a plain one and an encrypted one"));
+  EXPECT_TRUE(has(failure_of(with("sslkey", "credential:../plain")), "is not the name of a credential"));
+  ::unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 // "known here are a, b, c" lists what the reader knows; each must have its paragraph.
