@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "util/format.hpp"
+
 namespace syncropy {
 
 // One per client of a run; written by its threads, read by the ticker. Counts only rise, until start_over().
@@ -29,8 +31,5 @@ struct Progress {
 
 // "web1: receiving, 11,000 of 12,034 listed entries in place, 310 new files, 41.2 MiB".
 [[nodiscard]] std::string describe(const Progress& progress);
-// 1536 -> "1.5 KiB"; 12034 -> "12,034".
-[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
-[[nodiscard]] std::string format_count(std::uint64_t count);
 
 }  // namespace syncropy

@@ -5,17 +5,6 @@
 namespace syncropy {
 namespace {
 
-TEST(Progress, FiguresReadAsPeopleWriteThem) {
-  EXPECT_EQ(format_count(0), "0");
-  EXPECT_EQ(format_count(999), "999");
-  EXPECT_EQ(format_count(1'000), "1,000");
-  EXPECT_EQ(format_count(1'234'567), "1,234,567");
-  EXPECT_EQ(format_bytes(0), "0 bytes");
-  EXPECT_EQ(format_bytes(1'023), "1023 bytes");
-  EXPECT_EQ(format_bytes(1'536), "1.5 KiB");
-  EXPECT_EQ(format_bytes(UINT64_MAX), "16.0 EiB");
-}
-
 TEST(Progress, OnlyWhereFiguresMoveTheirRestIsNoProgress) {
   for (const char* stage : {"waiting for the client's lock", "recovering", "connecting", "running the pre-command", "publishing", "recording",
                             "expiring", "emptying the trash"})
