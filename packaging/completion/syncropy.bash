@@ -8,7 +8,7 @@ _syncropy() {
     word=${COMP_WORDS[i]}
     case $word in
     -c | --cfg) config=(-c "${COMP_WORDS[++i]}") ;;
-    --from | --to | --target | --local | --include | --exclude | --map-owner | --map-group) ((i++)) ;;
+    --from | --to | --target | --local | --include | --exclude | --map-owner | --map-group | --sample) ((i++)) ;;
     -*) ;;
     *) if [[ -z $verb ]]; then verb=$word; else words+=("$word"); fi ;;
     esac
@@ -18,7 +18,7 @@ _syncropy() {
   --local | --from) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\n--cfg\n--help\n--version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\n--cfg\n--help\n--version' -- "$current")
     return
   fi
   if [[ $current == -* ]]; then
@@ -28,13 +28,14 @@ _syncropy() {
     cat) options=--from ;;
     ls) options=--recursive ;;
     list) options=--json ;;
+    verify) options=$'--sample\n--idle\n--json' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     [[ ${COMPREPLY[*]} != *= ]] || compopt -o nospace
     return
   fi
   case $verb in
-  list | ls | restore | export | cat)
+  list | ls | restore | export | cat | verify)
     mapfile -t COMPREPLY < <(syncropy "${config[@]}" complete -- "${words[@]}" "$current" 2>/dev/null)
     if [[ ${#COMPREPLY[@]} -gt 0 && ${#words[@]} -gt 0 ]]; then mapfile -t COMPREPLY < <(printf '%q\n' "${COMPREPLY[@]}"); fi
     [[ ${#COMPREPLY[@]} -ne 1 || ${COMPREPLY[0]} != */ ]] || compopt -o nospace

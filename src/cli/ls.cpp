@@ -4,6 +4,7 @@
 #include "cli/owner.hpp"
 #include "cli/verbs.hpp"
 #include "config/settings.hpp"
+#include "repository/damage.hpp"
 #include "repository/manifest-store.hpp"
 #include "repository/repository.hpp"
 #include "server/select.hpp"
@@ -30,13 +31,14 @@ std::string mode_text(const Entry& entry) {
 
 std::string account(const std::string& name, std::uint32_t number) { return name.empty() ? std::to_string(number) : escape(name); }
 
-void print(const Entry& entry) {
+void print(const Entry& entry, const DamageList& damage) {
   const bool device = entry.stat.type == FileType::block_device || entry.stat.type == FileType::character_device;
   const std::string size = device ? fmt::format("{}, {}", entry.stat.device_major, entry.stat.device_minor) : std::to_string(entry.stat.size);
   std::string name = "/" + escape(entry.path);
   if (entry.stat.type == FileType::symlink) name += " -> " + escape(entry.details.link_target);
   if (entry.flags & unread) name += "  (could not be read)";
   else if (entry.flags & unstable) name += "  (changed while it was read)";
+  if (const auto found = damage.paths().find(entry.path); found != damage.paths().end()) name += std::string("  (damaged: ") + describe(found->second) + ")";
   fmt::print("{} {:>3} {:<8} {:<8} {:>12} {} {}\n", mode_text(entry), entry.stat.links, account(entry.details.owner, entry.stat.uid), account(entry.details.group, entry.stat.gid), size,
              format_time(entry.stat.mtime.seconds), name);
 }
@@ -61,6 +63,7 @@ ExitStatus verb_ls(const std::string& config, const std::string& dataset, const 
   if (!manifest) throw_errno(ExitStatus::data, "open the manifest of", full_name(selected.info));
   ManifestReader reader(std::move(manifest), full_name(selected.info));
   reader.seek(wanted);
+  const DamageList damage = DamageList::read(folder.get());
   bool found = false;
   Entry entry;
   while (reader.next(entry)) {
@@ -71,7 +74,7 @@ ExitStatus verb_ls(const std::string& config, const std::string& dataset, const 
       continue;
     }
     found = true;
-    if (is_itself || recursive || parent_of(entry.path) == wanted) print(entry);
+    if (is_itself || recursive || parent_of(entry.path) == wanted) print(entry, damage);
   }
   if (!found) throw Error(ExitStatus::no_input, "there is no /" + escape(wanted) + " in " + full_name(selected.info), "'syncropy ls " + full_name(selected.info) + " /" + escape(parent_of(wanted)) + "' shows what is near");
   return ExitStatus::success;

@@ -2,14 +2,27 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
+
 #include "cli/exit.hpp"
 #include "cli/verbs.hpp"
 #include "sd/journal.hpp"
+#include "util/escape.hpp"
 #include "util/signals.hpp"
 #include "util/version.hpp"
 
 namespace syncropy {
 namespace {
+
+// "5%", "0.5%" or "5".
+double parse_percent(std::string_view text) {
+  const std::string_view digits = text.substr(0, text.size() - (text.ends_with('%') ? 1 : 0));
+  double percent = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), percent);
+  if (error != std::errc() || end != digits.data() + digits.size() || !(percent >= 0.01 && percent <= 100))
+    throw Error(ExitStatus::usage, "'" + escape(text) + "' is no percentage", "write --sample 5%, with a number from 0.01 to 100");
+  return percent;
+}
 
 int operate(int argc, char** argv) {
   CLI::App app("Looks into what Syncropy has backed up.", "syncropy");
@@ -63,6 +76,13 @@ int operate(int argc, char** argv) {
   complete->add_option("WORD", words, "a dataset, then paths; the last is being typed");
   auto* sql = app.add_subcommand("sql", "ask the catalog: views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS");
   sql->add_option("QUERY", query, "a SELECT statement")->required();
+  auto* verify = app.add_subcommand("verify", "read what is stored again, and hold it against manifests and digests");
+  VerifyArguments verified;
+  std::string sample;
+  verify->add_option("WHAT", verified.what, "CLIENT, CLIENT/TIER, CLIENT/TIER/NAME or CLIENT@TIME; all clients without");
+  verify->add_option("--sample", sample, "of each client the next N percent; of 5%, twenty calls read everything")->type_name("N%");
+  verify->add_flag("--idle", verified.idle, "leave the disk to everybody else");
+  verify->add_flag("--json", verified.json, "one JSON object for each damaged path, and one for each client");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -92,6 +112,10 @@ int operate(int argc, char** argv) {
   }
   if (*complete) return static_cast<int>(verb_complete(config, words));
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
+  if (*verify) {
+    if (!sample.empty()) verified.percent = parse_percent(sample);
+    return static_cast<int>(verb_verify(config, verified));
+  }
   if (*sql) return static_cast<int>(verb_sql(config, query));
   return static_cast<int>(ExitStatus::usage);
 }

@@ -1,6 +1,7 @@
 #pragma once
 // The verbs of syncropy(1), one file each. A verb prints; what it prints is decided below it.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,12 @@ ExitStatus verb_cat(const std::string& config, const std::string& dataset, const
 ExitStatus verb_check_config(const std::string& config);
 // What may follow: of `words`, a dataset and then paths in it, the last is being typed. Prints one a line, and nothing where it cannot tell.
 ExitStatus verb_complete(const std::string& config, const std::vector<std::string>& words);
+struct VerifyArguments {
+  std::string what;                 // CLIENT, CLIENT/TIER, a dataset; empty: all clients
+  std::optional<double> percent;    // a sample, above 0 and at most 100
+  bool idle = false, json = false;
+};
+ExitStatus verb_verify(const std::string& config, const VerifyArguments& arguments);
 ExitStatus verb_sql(const std::string& config, const std::string& query);
 
 // The configuration that `config` means. With none in or several in /etc/syncropy, an Error that names them.

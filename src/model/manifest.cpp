@@ -13,15 +13,6 @@ constexpr std::size_t smallest_segment = 1'000;
 constexpr std::size_t large_segment = 8'192;
 constexpr std::size_t full_segment_bytes = 8U << 20;
 
-// 64-bit FNV-1a, then mixed (its low bits hardly see the last bytes): spreads cuts evenly. Not against an adversary, who can only make
-// segments smaller or larger within the bounds.
-std::uint64_t path_hash(std::string_view path) {
-  std::uint64_t hash = 0xCBF29CE484222325U;
-  for (char c : path) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001B3U;
-  hash = (hash ^ hash >> 33) * 0xFF51AFD7ED558CCDU;
-  return hash ^ hash >> 33;
-}
-
 void put_info(ByteWriter& out, const DatasetInfo& info) {
   out.put_string(info.client);
   out.put_byte(static_cast<std::uint8_t>(info.tier));
@@ -71,6 +62,13 @@ DatasetInfo get_info(ByteReader& in) {
 }
 
 }  // namespace
+
+std::uint64_t path_hash(std::string_view path) {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (char c : path) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001B3U;
+  hash = (hash ^ hash >> 33) * 0xFF51AFD7ED558CCDU;
+  return hash ^ hash >> 33;
+}
 
 std::string encode_index(const ManifestIndex& index) {
   ByteWriter out;

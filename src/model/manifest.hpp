@@ -36,6 +36,10 @@ inline constexpr std::size_t manifest_segments = 10'000'000;
 inline constexpr std::size_t index_bytes = 1U << 30;
 }  // namespace limits
 
+// 64-bit FNV-1a, then mixed (its low bits hardly see the last bytes): spreads paths evenly, for cutting a manifest and for taking samples of
+// one. Not against an adversary, who can only make segments or samples smaller or larger within the bounds.
+[[nodiscard]] std::uint64_t path_hash(std::string_view path);
+
 [[nodiscard]] std::string encode_index(const ManifestIndex& index);
 // Checks the trailing SHA-256 first. `subject` names the file in errors (ExitStatus::data).
 [[nodiscard]] ManifestIndex decode_index(std::string_view bytes, std::string_view subject);

@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,12 +12,14 @@
 #include <thread>
 #include <tuple>
 
+#include "repository/damage.hpp"
 #include "repository/manifest-store.hpp"
 #include "repository/rename.hpp"
 #include "repository/repository.hpp"
 #include "util/escape.hpp"
 #include "util/file.hpp"
 #include "util/folder.hpp"
+#include "util/idle-io.hpp"
 
 // What a crash can leave, and why recovery is one rule: a dataset is built whole in .staging, its bytes reach the disk (syncfs), and
 // one rename gives it its final name. Before that rename it is in .staging and is nothing; after it, it is a dataset. An expired tree
@@ -39,25 +40,6 @@ constexpr const char* sequence_file = ".sequence";
 constexpr std::size_t sequence_bytes = 32;
 
 Fd open_folder(int at, const std::string& name) { return Fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
-
-// ioprio_set(2). Its header is no C++ in some versions of Linux, and the C library has none.
-constexpr int ioprio_who_process = 1, ioprio_class_idle = 3, ioprio_class_shift = 13;
-
-// Removing old trees must not slow down a backup or anything else that reads this disk.
-class IdleIo {
- public:
-  IdleIo() : before_(static_cast<int>(::syscall(SYS_ioprio_get, ioprio_who_process, 0))) {
-    ::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle << ioprio_class_shift);
-  }
-  ~IdleIo() {
-    if (before_ >= 0) ::syscall(SYS_ioprio_set, ioprio_who_process, 0, before_);
-  }
-  IdleIo(const IdleIo&) = delete;
-  IdleIo& operator=(const IdleIo&) = delete;
-
- private:
-  int before_;
-};
 
 }  // namespace
 
@@ -229,6 +211,7 @@ std::optional<Staging> ClientStore::begin_with_spare(const std::string& name) co
   try {
     staging.folder = open_folder(parent.get(), name);
     if (!staging.folder) throw_errno(damage_status(errno), "open", where);
+    if (!DamageList::read(staging.folder.get()).empty()) throw Error(ExitStatus::data, where + " holds what verify has found damaged");
     if (rename_exclusive(staging.folder.get(), manifest_folder, staging.folder.get(), spare_manifest_folder) != 0)
       throw_errno(ExitStatus::data, "set aside the manifest of the spare in", where);
     if (::mkdirat(staging.folder.get(), manifest_folder, 0700) != 0) throw_errno(ExitStatus::repository, "make", where);

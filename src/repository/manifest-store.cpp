@@ -14,9 +14,22 @@ namespace {
 constexpr const char* index_name = "index";
 constexpr int manifest_level = 3;
 
-std::string segment_name(const Digest& digest) { return to_hex(digest) + ".zst"; }
-
 }  // namespace
+
+std::string segment_file(const Digest& digest) { return to_hex(digest) + ".zst"; }
+
+std::unique_ptr<SegmentReader> open_segment(int manifest_folder, const SegmentInfo& info, const std::string& dataset) {
+  const std::string name = segment_file(info.digest), subject = dataset + "/manifest/" + name;
+  std::string packed;
+  try {
+    packed = read_file(manifest_folder, name, limits::segment_bytes, ExitStatus::data);
+  } catch (const SystemError& error) {
+    if (damage_status(error.code()) != ExitStatus::data)
+      throw Error(ExitStatus::io, subject + ": could not be read now (" + error.what() + ")", error.remedy());
+    throw Error(ExitStatus::data, subject + ": cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
+  }
+  return std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), info, subject);
+}
 
 ExitStatus damage_status(int code) { return code == EMFILE || code == ENFILE || code == ENOMEM ? ExitStatus::io : ExitStatus::data; }
 
@@ -73,16 +86,7 @@ bool ManifestReader::next(Entry& entry) {
     const SegmentInfo* info = segment(next_segment_);
     if (info == nullptr) return false;
     ++next_segment_;
-    const std::string name = segment_name(info->digest), subject = subject_ + "/manifest/" + name;
-    std::string packed;
-    try {
-      packed = read_file(folder_.get(), name, limits::segment_bytes, ExitStatus::data);
-    } catch (const SystemError& error) {
-      if (damage_status(error.code()) != ExitStatus::data)
-        throw Error(ExitStatus::io, subject + ": could not be read now (" + error.what() + ")", error.remedy());
-      throw Error(ExitStatus::data, subject + ": cannot be read (" + error.what() + ")", "restore it from a copy, or delete this dataset");
-    }
-    reader_ = std::make_unique<SegmentReader>(decompress(packed, limits::segment_bytes, ExitStatus::data, subject), *info, subject);
+    reader_ = open_segment(folder_.get(), *info, subject_);
   }
 }
 
@@ -112,7 +116,7 @@ void ManifestWriter::add(const Entry& entry) {
 
 void ManifestWriter::write_segment() {
   SegmentWriter::Segment segment = writer_.take();
-  const std::string name = segment_name(segment.info.digest);
+  const std::string name = segment_file(segment.info.digest);
   const bool shared = previous_digests_.contains(to_hex(segment.info.digest)) &&
                       ::linkat(previous_folder_.get(), name.c_str(), folder_.get(), name.c_str(), 0) == 0;
   if (!shared) create_file(folder_.get(), name, compress(segment.bytes, manifest_level), 0400);

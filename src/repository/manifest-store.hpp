@@ -22,6 +22,11 @@ namespace syncropy {
 // Errors begin with `subject`, the dataset's path for people, and are ExitStatus::data; but io where the disk fails or damage_status() says so.
 [[nodiscard]] ManifestIndex read_index(int manifest_folder, const std::string& subject);
 
+// The name of a segment's file in the manifest folder.
+[[nodiscard]] std::string segment_file(const Digest& digest);
+// Reads a segment; `subject` and errors as of read_index(), except that what the disk does not give back is ExitStatus::data.
+[[nodiscard]] std::unique_ptr<SegmentReader> open_segment(int manifest_folder, const SegmentInfo& info, const std::string& subject);
+
 // The segments of a manifest that is still being written: one thread adds them, another reads behind it.
 class SegmentFeed {
  public:

@@ -81,6 +81,10 @@ class ClientStore {
   // `go_on` says no.
   void empty_trash(const std::function<bool()>& go_on = {}) const;
 
+  // Where in the circle of all path_hash() values the next sample of `syncropy verify` begins, kept in the file .verified.
+  [[nodiscard]] std::uint64_t verified_up_to() const;
+  void set_verified_up_to(std::uint64_t position) const;
+
   [[nodiscard]] const std::string& name() const { return name_; }
 
  private:

@@ -14,5 +14,6 @@ inline constexpr std::string_view not_recorded = "860572cacd8b4a978c8be92c0198aa
 inline constexpr std::string_view recovered = "8f311462b9ec496e9cd1c1f8f2c5ac62";  // an interrupted run was cleaned up or recorded
 inline constexpr std::string_view expired = "19f79365c124449d826e4ce93e11bee8";  // retention let a dataset go
 inline constexpr std::string_view dataset_damaged = "ed2b1da02cab49ada2c9e94e49775707";  // a dataset in the repository has no valid manifest
+inline constexpr std::string_view file_damaged = "9621c51fb7e041e9be85b4ca78b9e98e";  // what is stored of a file is not what was backed up
 
 }  // namespace syncropy::message_id

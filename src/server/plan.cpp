@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "model/limits.hpp"
+#include "repository/damage.hpp"
 #include "repository/tree.hpp"
 #include "sd/journal.hpp"
 #include "server/pipeline.hpp"
@@ -42,6 +43,7 @@ class Planner {
       previous_manifest = open_manifest(previous->folder);
       before_.emplace(previous_manifest.duplicate(), client.name + "/" + std::string(name_of(previous->info.tier)) + "/" + previous->info.name);
       previous_index = &before_->index();
+      damaged_ = DamageList::read(previous->folder.get());
       same_acl_setting_ = previous->info.acl == client.acl;
     }
     writer_.emplace(staging.manifest.duplicate(), previous_index, std::move(previous_manifest), &feed);
@@ -150,7 +152,8 @@ class Planner {
     Flight flight;
     flight.batch = batch_;
     flight.item = &item;
-    const bool unchanged = known && !listed.unread && same_acl_setting_ && (old_.flags & (racy | unstable | unread)) == 0 && same_listing(old_.stat, listed.stat);
+    const bool damaged = known && damaged_.has(old_.path);  // stored, but not as it should be: fetched whole
+    const bool unchanged = known && !damaged && !listed.unread && same_acl_setting_ && (old_.flags & (racy | unstable | unread)) == 0 && same_listing(old_.stat, listed.stat);
     prepare_tree(listed, known, unchanged, item);
     if (unchanged) {
       have_old_ = false;
@@ -166,7 +169,7 @@ class Planner {
     item.entry.path = std::move(listed.path);
     batch_bytes_ += item.entry.path.size();
     item.entry.stat = listed.stat;
-    if (known && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) {
+    if (known && !damaged && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) {
       batch_bytes_ += bytes_of(old_);
       flight.before = std::move(old_);
     }
@@ -387,6 +390,7 @@ class Planner {
   const bool recycled_;  // the tree holds what the dataset before does
   TreeBuilder builder_;
   std::optional<ManifestReader> before_;
+  DamageList damaged_;  // of the dataset before
   std::optional<ManifestWriter> writer_;
   bool same_acl_setting_ = true;
   Entry old_;

@@ -19,6 +19,8 @@ namespace syncropy {
 void write_all(int fd, std::string_view bytes, std::string_view subject);
 // Makes `name` with exactly this content (O_EXCL, so it must not exist). No sync.
 void create_file(int at, const std::string& name, std::string_view bytes, unsigned mode);
+// Makes `name` have this content, in one step and durably, by way of NAME-new. One caller at a time.
+void replace_file(int at, const std::string& name, std::string_view bytes, unsigned mode);
 // All names but "." and "..", sorted by bytes.
 [[nodiscard]] std::vector<std::string> names_in(int folder);
 // Removes `name` beneath `at` and all below it, whatever it is; follows no link and needs a bounded number of descriptors whatever the depth.
