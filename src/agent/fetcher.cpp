@@ -1,7 +1,6 @@
 #include "agent/fetcher.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 
 #include "model/limits.hpp"
 #include "scan/folder-reader.hpp"
+#include "scan/statx.hpp"
 #include "util/error.hpp"
 
 namespace syncropy {
@@ -50,13 +50,12 @@ std::size_t read_at(int fd, std::uint64_t offset, char* into, std::size_t count)
 }
 
 // What hashing will take for the holes of a file: an unprivileged user makes 8 EiB of them with one call.
-void check_holes(int fd, const Stat& stat, const Details& details) {
+void check_holes(const Stat& stat, std::uint64_t allocated, const Details& details) {
   if (!details.sparse || stat.size <= limits::hole_bytes) return;
   std::uint64_t data = 0;
   for (const Extent& extent : details.extents) data += extent.length;
-  struct stat now{};
   // Extents beyond their bound were merged, with the holes between them.
-  if (details.extents.size() >= limits::extents && ::fstat(fd, &now) == 0) data = std::min(data, static_cast<std::uint64_t>(now.st_blocks) * 512);
+  if (details.extents.size() >= limits::extents) data = std::min(data, allocated);
   if (stat.size - std::min(data, stat.size) > limits::hole_bytes) throw ReadFailed{EFBIG, "hash the holes of"};
 }
 
@@ -84,18 +83,21 @@ void Fetcher::answer(const FetchRequest& request) {
   const int folder = folders_.move_to(parent_of(request.path));
   if (folder < 0) return send_failed(request, errno, "open");
   const std::string name = request.path.empty() ? "." : std::string(name_of(request.path));
-  // Opening may do something: it lets go of a FIFO's writer, rewinds a tape, starts a kernel file's work. What is there is looked at first.
-  const int flags = request.type == FileType::folder ? O_RDONLY | O_DIRECTORY : O_PATH;
-  Fd fd(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return send_failed(request, errno, "open");
   try {
-    if (request.type != FileType::regular) return answer_other(request, fd.get());
-    const Stat stat = stat_of(fd.get());
-    if (stat.type != FileType::regular) return send_failed(request, type_changed, "find the listed type of");
-    if (!may_enter(fd.get(), stat.filesystem)) return send_failed(request, EACCES, "be let into the kernel's own filesystem to read");
-    fd = Fd(::open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-    if (!fd) return send_failed(request, errno, "open");
-    answer_regular(request, fd.get(), stat);
+    if (request.type != FileType::regular) {
+      const int flags = request.type == FileType::folder ? O_RDONLY | O_DIRECTORY : O_PATH;
+      const Fd fd(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+      if (!fd) return send_failed(request, errno, "open");
+      return answer_other(request, fd.get());
+    }
+    // Opening may do something: it lets go of a FIFO's writer, rewinds a tape, starts a kernel file's work. What is there is looked at first.
+    Stat listed;
+    if (const int code = read_stat(folder, name.c_str(), listed)) return send_failed(request, code, "open");
+    if (listed.type != FileType::regular) return send_failed(request, type_changed, "find the listed type of");
+    if (!may_enter(folder, name, listed.filesystem)) return send_failed(request, EACCES, "be let into the kernel's own filesystem to read");
+    const Fd fd(::openat(folder, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) return send_failed(request, errno == ELOOP ? type_changed : errno, "open");
+    answer_regular(request, fd.get());
   } catch (const ReadFailed& failure) {
     send_failed(request, failure.code, failure.tried);
   } catch (const SystemError& error) {
@@ -120,13 +122,15 @@ void Fetcher::answer_other(const FetchRequest& request, int fd) {
 }
 
 // Asked once for each filesystem.
-bool Fetcher::may_enter(int fd, std::uint64_t filesystem) {
+bool Fetcher::may_enter(int folder, const std::string& name, std::uint64_t filesystem) {
   const auto known = entered_.find(filesystem);
   if (known != entered_.end()) return known->second;
-  return entered_.emplace(filesystem, !is_kernel_filesystem(fd)).first->second;
+  const Fd fd(::openat(folder, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd || stat_of(fd.get()).filesystem != filesystem) return true;  // gone, or another by now: opening it tells
+  return entered_.emplace(filesystem, !is_kernel_filesystem(fd.get())).first->second;
 }
 
-void Fetcher::answer_regular(const FetchRequest& request, int fd, const Stat& peeked) {
+void Fetcher::answer_regular(const FetchRequest& request, int fd) {
   Reading reading;
   bool stable = false, begun = false;
   for (int attempt = 1; attempt <= attempts && !stable; ++attempt) {
@@ -138,10 +142,12 @@ void Fetcher::answer_regular(const FetchRequest& request, int fd, const Stat& pe
     reading = Reading{};
     reading.streamed_any = begun;
     reading.at = now();
-    reading.stat = attempt == 1 ? peeked : stat_of(fd);
+    std::uint64_t allocated = 0;
+    reading.stat = stat_of(fd, &allocated);
+    if (reading.stat.type != FileType::regular) return send_failed(request, type_changed, "find the listed type of");
     reading.details = read_details(fd, reading.stat, request.acl, names_);
-    read_extents(fd, reading.stat, reading.details);
-    check_holes(fd, reading.stat, reading.details);
+    read_extents(fd, reading.stat, allocated, reading.details);
+    check_holes(reading.stat, allocated, reading.details);
     begun = send_content(request, fd, reading) || begun;
     reading.streamed_any = begun;
     stable = unchanged(reading.stat, stat_of(fd));

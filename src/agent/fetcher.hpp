@@ -27,8 +27,8 @@ class Fetcher {
 
  private:
   struct Reading;
-  void answer_regular(const FetchRequest& request, int fd, const Stat& peeked);
-  [[nodiscard]] bool may_enter(int fd, std::uint64_t filesystem);
+  void answer_regular(const FetchRequest& request, int fd);
+  [[nodiscard]] bool may_enter(int folder, const std::string& name, std::uint64_t filesystem);
   void answer_other(const FetchRequest& request, int fd);
   bool send_content(const FetchRequest& request, int fd, Reading& reading);
   void send_failed(const FetchRequest& request, int code, std::string_view tried);

@@ -261,8 +261,12 @@ Transaction::Transaction(const Attachment& attachment, Isolation isolation) : at
     block.put(isc_tpb_read_committed);
     block.put(isc_tpb_rec_version);
     block.put(isc_tpb_write);
-    block.put(isc_tpb_wait);
-    block.put(isc_tpb_lock_timeout, 60);
+    if (isolation == Isolation::write_at_once) {
+      block.put(isc_tpb_nowait);
+    } else {
+      block.put(isc_tpb_wait);
+      block.put(isc_tpb_lock_timeout, 60);
+    }
   }
   transaction_.reset(attachment.raw().startTransaction(&status, block.size(), block.bytes()));
 }

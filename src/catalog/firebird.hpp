@@ -70,7 +70,8 @@ struct Access {
   std::string subject;
 };
 
-enum class Isolation { read, write };  // one snapshot, read only; or read committed, waiting for the locks of others up to a minute
+// One snapshot, read only; or read committed, waiting for the locks of others up to a minute; or likewise without waiting.
+enum class Isolation { read, write, write_at_once };
 
 class Attachment {
  public:

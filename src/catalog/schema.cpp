@@ -108,7 +108,6 @@ constexpr const char* first_version[] = {
       extents INTEGER,
       long_path BLOB SUB_TYPE BINARY))",
     "CREATE INDEX entry_path ON entry (client, path)",
-    "CREATE INDEX entry_end ON entry (client, to_sequence)",
 
     // to_sequence + 0 keeps entry_end, made for expiring, out of people's queries: nearly all rows end at the same place.
     R"(CREATE VIEW datasets (client, dataset, tier, name, sequence_number, started, finished, complete, acls_read,

@@ -213,7 +213,10 @@ FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) 
 
 void TreeBuilder::set_folder_time(std::string_view path, Timestamp mtime) {
   const timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, static_cast<long>(mtime.nanoseconds)}};
-  if (::futimens(folder(path), times) != 0) throw_errno(ExitStatus::repository, "set the time of the stored folder", path);
+  // By its name in its parent, which is open mostly: so the folder need not be opened.
+  const int code = path.empty() ? ::futimens(folder(path), times)
+                                : ::utimensat(folder(parent_of(path)), std::string(name_of(path)).c_str(), times, AT_SYMLINK_NOFOLLOW);
+  if (code != 0) throw_errno(ExitStatus::repository, "set the time of the stored folder", path);
 }
 
 }  // namespace syncropy

@@ -189,9 +189,9 @@ const std::string& AccountNames::group(std::uint32_t gid) {
   });
 }
 
-Stat stat_of(int fd) {
+Stat stat_of(int fd, std::uint64_t* allocated) {
   Stat stat;
-  if (const int code = read_stat(fd, "", stat)) throw SystemError(ExitStatus::io, code, "stat", "an open file");
+  if (const int code = read_stat(fd, "", stat, allocated)) throw SystemError(ExitStatus::io, code, "stat", "an open file");
   return stat;
 }
 
@@ -224,13 +224,10 @@ Details read_details(int fd, const Stat& stat, bool acl, AccountNames& names) {
   return details;
 }
 
-void read_extents(int fd, const Stat& stat, Details& details) {
+void read_extents(int fd, const Stat& stat, std::uint64_t allocated, Details& details) {
   details.sparse = false;
   details.extents.clear();
-  if (stat.type != FileType::regular || stat.size == 0) return;
-  struct stat now;
-  if (::fstat(fd, &now) != 0) throw_errno(ExitStatus::io, "stat", "an open file");
-  if (static_cast<std::uint64_t>(now.st_blocks) * 512 >= stat.size) return;
+  if (stat.type != FileType::regular || stat.size == 0 || allocated >= stat.size) return;
 
   std::vector<Extent> extents = data_of(fd, stat.size);
   if (::lseek(fd, 0, SEEK_SET) != 0) throw_errno(ExitStatus::io, "rewind", "an open file");

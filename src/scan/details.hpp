@@ -21,8 +21,8 @@ class AccountNames {
   std::unordered_map<std::uint32_t, std::string> users_, groups_;  // each cleared when it has grown to 65,536 names
 };
 
-// Stat of an open descriptor (O_PATH too) by statx(2). Throws SystemError(io).
-[[nodiscard]] Stat stat_of(int fd);
+// Stat of an open descriptor (O_PATH too) by statx(2), and the bytes it takes on its disk. Throws SystemError(io).
+[[nodiscard]] Stat stat_of(int fd, std::uint64_t* allocated = nullptr);
 
 // Everything in Details for the entry open as `fd`, except `sparse` and `extents`. Regular files and folders come open for
 // reading; all others come open with O_PATH, and their attributes are reached through /proc/self/fd. `stat` is that of `fd`.
@@ -38,8 +38,8 @@ class AccountNames {
 
 // The data of a sparse file by SEEK_DATA and SEEK_HOLE (lseek(2)): sets `sparse` and `extents` when the first stat.size bytes
 // of the regular file `fd` hold at least one hole, and clears both otherwise. Beyond limits::extents the last extent runs to
-// the end of the file. A file whose allocated blocks cover its size is not probed; a filesystem that does not know holes
-// has none. Leaves the file's offset at 0. Throws SystemError(io).
-void read_extents(int fd, const Stat& stat, Details& details);
+// the end of the file. A file that takes `allocated` bytes on its disk, and these cover its size, is not probed; a filesystem that
+// does not know holes has none. Leaves the file's offset at 0. Throws SystemError(io).
+void read_extents(int fd, const Stat& stat, std::uint64_t allocated, Details& details);
 
 }  // namespace syncropy

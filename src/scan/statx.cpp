@@ -23,10 +23,11 @@ FileType type_of(std::uint16_t mode) {
 
 }  // namespace
 
-int read_stat(int at, const char* name, Stat& stat) {
+int read_stat(int at, const char* name, Stat& stat, std::uint64_t* allocated) {
   struct statx raw;
   const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name == '\0' ? AT_EMPTY_PATH : 0);
   if (::statx(at, name, flags, STATX_BASIC_STATS, &raw) != 0) return errno;
+  if (allocated != nullptr) *allocated = raw.stx_blocks * 512;
   stat.type = type_of(raw.stx_mode);
   stat.mode = raw.stx_mode & 07777;
   stat.uid = raw.stx_uid;

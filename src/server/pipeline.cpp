@@ -2,6 +2,7 @@
 
 #include "server/pipeline.hpp"
 
+#include <array>
 #include <cerrno>
 #include <random>
 
@@ -62,11 +63,15 @@ struct Pipeline::Job {
 };
 
 struct Pipeline::Worker {
-  Worker(const Fd& tree, const Fd& previous, bool recycled) : builder(tree, previous, recycled) {}
+  Worker(const Fd& tree, const Fd& previous, bool recycled) : builders{TreeBuilder(tree, previous, recycled), TreeBuilder(tree, previous, recycled)} {}
   void make_room(Item& item) {
-    if (std::exchange(item.occupied, false)) builder.remove_stored(item.entry);
+    if (std::exchange(item.occupied, false)) builder().remove_stored(item.entry);
   }
-  TreeBuilder builder;
+  // The agent's workers answer for two places at once, and each answer for one comes between answers for the other: so there is a builder for
+  // each, which stays in its folder. With one, a first run opened 7 folders for each that it has.
+  TreeBuilder& builder() { return builders[place]; }
+  std::array<TreeBuilder, 2> builders;
+  std::size_t place = 0;
   std::deque<Job> jobs;
   std::size_t bytes = 0;
   std::condition_variable wakes;
@@ -185,6 +190,7 @@ void Pipeline::work(Worker& worker) {
       for (; !jobs.empty(); jobs.pop_front()) {
         check_on();
         Job& job = jobs.front();
+        worker.place = job.id / limits::fetch_batch / worker_count % worker.builders.size();
         if (job.links != nullptr) link_batch(worker, *job.links);
         else if (job.leader) follow_leader(worker, *job.leader, job.follower);
         else take_file_frame(worker, job.frame, job.id, *job.flight);
@@ -200,12 +206,12 @@ void Pipeline::link_batch(Worker& worker, EntryBatch& batch) {
   for (Item& item : batch.items) {
     if (!item.link) continue;
     worker.make_room(item);
-    LinkResult result = worker.builder.link_previous(item.entry, item.link_from);
+    LinkResult result = worker.builder().link_previous(item.entry, item.link_from);
     if (result == LinkResult::linked) {
       ++linked;
       continue;
     }
-    if (result == LinkResult::copy_needed && item.link_from.empty() && worker.builder.copy_previous(item.entry, item.entry.stat.mtime) == LinkResult::linked) {
+    if (result == LinkResult::copy_needed && item.link_from.empty() && worker.builder().copy_previous(item.entry, item.entry.stat.mtime) == LinkResult::linked) {
       ++new_files_;
       new_bytes_ += item.entry.stat.size;
       continue;
@@ -236,7 +242,7 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
       static_cast<void>(get_id(frame.payload));
       if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject("began a file that it should not");
       worker.make_room(*flight.item);
-      worker.sinks.emplace(id, worker.builder.create_file(flight.item->entry.path, takes_known(flight))).first->second.call_between([this] { check_on(); });
+      worker.sinks.emplace(id, worker.builder().create_file(flight.item->entry.path, takes_known(flight))).first->second.call_between([this] { check_on(); });
       return;
     case MessageType::data: {
       const Data data = get_data(frame.payload);
@@ -294,7 +300,7 @@ void Pipeline::finish_file(Worker& worker, std::string_view payload, std::uint32
     case FileType::symlink:
       if (entry.details.link_target.empty()) reject("sent a symbolic link without a target");
       worker.make_room(*flight.item);
-      worker.builder.make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
+      worker.builder().make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
       break;
     default: break;  // a folder was made when it was listed; all others are entries only
   }
@@ -310,13 +316,13 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
 
   if (file.content == Content::same) {
     if (!known) reject("claims content that was never offered");
-    if (worker.sinks.erase(id) > 0) worker.builder.remove_file(path);
+    if (worker.sinks.erase(id) > 0) worker.builder().remove_file(path);
     return take_over(worker, *flight.item, *flight.before);
   }
   Digest digest;
   if (file.content == Content::here) {
     worker.make_room(*flight.item);
-    FileSink sink = worker.builder.create_file(path, false);
+    FileSink sink = worker.builder().create_file(path, false);
     if (!file.bytes.empty()) sink.data(0, file.bytes);
     progress_.received_bytes += file.bytes.size();
     digest = sink.finish(file.stat.size, file.stat.mtime);
@@ -326,7 +332,7 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
     digest = sink.finish(file.stat.size, file.stat.mtime);
     if (digest != *file.digest && takes_known(flight)) return false;  // it kept what is damaged here
     if (digest == *file.digest && known && flight.before->stat.mtime == file.stat.mtime) {
-      worker.builder.remove_file(path);
+      worker.builder().remove_file(path);
       return take_over(worker, *flight.item, *flight.before);
     }
   }
@@ -341,19 +347,19 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
 // stored inode is never modified. A recycled tree may have that link already.
 bool Pipeline::take_over(Worker& worker, Item& item, const Entry& before) {
   const Entry& entry = item.entry;
-  if (item.occupied && before.stat.mtime == entry.stat.mtime && worker.builder.is_stored(before)) {
+  if (item.occupied && before.stat.mtime == entry.stat.mtime && worker.builder().is_stored(before)) {
     item.occupied = false;
     ++progress_.linked;
     return true;
   }
   worker.make_room(item);
   LinkResult result = LinkResult::copy_needed;
-  if (before.stat.mtime == entry.stat.mtime) result = worker.builder.link_previous(before);
+  if (before.stat.mtime == entry.stat.mtime) result = worker.builder().link_previous(before);
   if (result == LinkResult::linked) {
     ++progress_.linked;
     return true;
   }
-  if (result == LinkResult::missing || worker.builder.copy_previous(before, entry.stat.mtime) != LinkResult::linked) return false;
+  if (result == LinkResult::missing || worker.builder().copy_previous(before, entry.stat.mtime) != LinkResult::linked) return false;
   ++new_files_;
   new_bytes_ += entry.stat.size;
   return true;
@@ -362,7 +368,7 @@ bool Pipeline::take_over(Worker& worker, Item& item, const Entry& before) {
 void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
   worker.sinks.erase(id);
   refund(flight);
-  worker.builder.remove_file(flight.item->entry.path);
+  worker.builder().remove_file(flight.item->entry.path);
   flight.item->occupied = false;
   const std::lock_guard lock(mutex_);
   Flight again = std::move(flight);
@@ -378,7 +384,7 @@ void Pipeline::retry_whole(Worker& worker, std::uint32_t id, Flight& flight) {
 void Pipeline::fail_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight) {
   const FetchFailed failed = get_fetch_failed(payload);
   Entry& entry = flight.item->entry;
-  if (worker.sinks.erase(id) > 0) worker.builder.remove_file(entry.path);
+  if (worker.sinks.erase(id) > 0) worker.builder().remove_file(entry.path);
   worker.make_room(*flight.item);
   refund(flight);
   if (has_vanished(failed.code)) {
@@ -403,7 +409,7 @@ void Pipeline::follow_leader(Worker& worker, const Entry& leader, Flight& flight
   entry.details = leader.details;
   entry.digest = leader.digest;
   entry.flags = leader.flags;
-  worker.builder.link_within(leader.path, entry);
+  worker.builder().link_within(leader.path, entry);
   ++progress_.linked;
   add_details(*flight.batch, entry);
   settle(*flight.batch);

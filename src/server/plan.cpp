@@ -36,7 +36,7 @@ class Planner {
   Planner(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
           Progress& progress, SegmentFeed& feed, std::shared_ptr<Pipeline> pipeline, const Fd& previous_tree)
       : agent_(agent), client_(client), staging_(staging), info_(info), progress_(progress), pipeline_(std::move(pipeline)),
-        recycled_(staging.spare_manifest), builder_(staging.tree, previous_tree, recycled_) {
+        recycled_(staging.spare_manifest), builder_(staging.tree, previous_tree, recycled_), left_builder_(staging.tree, {}, recycled_) {
     const ManifestIndex* previous_index = nullptr;
     Fd previous_manifest;
     if (previous) {
@@ -227,7 +227,7 @@ class Planner {
 
   void leave_folder() {
     const OpenFolder& folder = open_folders_.back();
-    if (!recycled_ || touched_.erase(folder.path) > 0) builder_.set_folder_time(folder.path, folder.mtime);
+    if (!recycled_ || touched_.erase(folder.path) > 0) left_builder_.set_folder_time(folder.path, folder.mtime);
     if (last_touched_ == folder.path) last_touched_ = {'\0'};
     open_folders_.pop_back();
   }
@@ -389,6 +389,7 @@ class Planner {
   std::shared_ptr<Pipeline> pipeline_;
   const bool recycled_;  // the tree holds what the dataset before does
   TreeBuilder builder_;
+  TreeBuilder left_builder_;  // for the times of folders that are left, far behind where the other one is
   std::optional<ManifestReader> before_;
   DamageList damaged_;  // of the dataset before
   std::optional<ManifestWriter> writer_;

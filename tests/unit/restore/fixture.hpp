@@ -31,10 +31,11 @@ class PlacerTest : public testing::Test {
     const Fd fd = open_beneath(tree.root(), path, readable ? O_RDONLY : O_PATH);
     EXPECT_TRUE(fd) << path << ": " << std::strerror(errno);
     if (!fd) return entry;
-    entry.stat = stat_of(fd.get());
+    std::uint64_t allocated = 0;
+    entry.stat = stat_of(fd.get(), &allocated);
     entry.details = read_details(fd.get(), entry.stat, true, names);
     if (S_ISREG(st.st_mode)) {
-      read_extents(fd.get(), entry.stat, entry.details);
+      read_extents(fd.get(), entry.stat, allocated, entry.details);
       entry.digest = digest_of(read_all(fd.get(), 1U << 26, ExitStatus::io, path));
     }
     return entry;

@@ -212,7 +212,9 @@ class Sparse : public DetailsTest {
       EXPECT_EQ(::pwrite(fd.get(), data.data(), data.size(), static_cast<off_t>(extent.offset)), static_cast<ssize_t>(data.size()));
     }
     Details details;
-    read_extents(fd.get(), stat_of(fd.get()), details);
+    std::uint64_t allocated = 0;
+    const Stat stat = stat_of(fd.get(), &allocated);
+    read_extents(fd.get(), stat, allocated, details);
     EXPECT_EQ(::lseek(fd.get(), 0, SEEK_CUR), 0) << "a reader would begin in the middle";
     return details;
   }
@@ -249,7 +251,9 @@ TEST_F(Sparse, BeyondTheBoundTheLastExtentRunsToTheEnd) {
   ASSERT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
   for (std::uint64_t i = 0; i < limits::extents + 5; ++i) ASSERT_EQ(::pwrite(fd.get(), "d", 1, static_cast<off_t>(i * step)), 1);
   Details details;
-  read_extents(fd.get(), stat_of(fd.get()), details);
+  std::uint64_t allocated = 0;
+  const Stat stat = stat_of(fd.get(), &allocated);
+  read_extents(fd.get(), stat, allocated, details);
   ASSERT_EQ(details.extents.size(), limits::extents);
   EXPECT_EQ(details.extents.back().offset + details.extents.back().length, size);
 }
