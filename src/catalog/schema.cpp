@@ -143,24 +143,6 @@ constexpr const char* first_version[] = {
       LEFT JOIN account g ON g.client = e.client AND g.id = e.group_account
       LEFT JOIN link_target t ON t.client = e.client AND t.set_id = e.link_target
       LEFT JOIN attribute_set x ON x.client = e.client AND x.id = e.xattrs)",
-    R"(CREATE VIEW files (client, dataset, tier, name, sequence_number, path, type_letter, mode_octal, owner_name, owner_number, group_name,
-        group_number, size_bytes, mtime, mtime_ns, ctime, digest, link_target, capabilities, device_major, device_minor, inode, filesystem, links,
-        racy, unstable, unread, sparse, long_path) AS
-      SELECT v.client, d.label, DECODE(d.tier, 1, 'hour', 2, 'day', 3, 'week', 4, 'month'), d.name, d.sequence_number,
-        v.path, v.type_letter, v.mode_octal, v.owner_name, v.owner_number, v.group_name, v.group_number, v.size_bytes, v.mtime, v.mtime_ns,
-        v.ctime, v.digest, v.link_target, v.capabilities, v.device_major, v.device_minor, v.inode, v.filesystem, v.links,
-        v.racy, v.unstable, v.unread, IIF(v.extents IS NULL, 0, 1), v.long_path
-      FROM dataset d
-      JOIN versions v ON v.client_id = d.client AND d.sequence_number BETWEEN v.from_sequence AND v.to_sequence)",
-    R"(CREATE VIEW file_history (client, path, first_sequence, last_sequence, first_dataset, last_dataset, type_letter, mode_octal, owner_name,
-        owner_number, group_name, group_number, size_bytes, mtime, mtime_ns, ctime, digest, link_target, capabilities, long_path) AS
-      SELECT v.client, v.path, v.from_sequence, NULLIF(v.to_sequence, 9223372036854775807),
-        (SELECT FIRST 1 d.label FROM dataset d WHERE d.client = v.client_id AND d.sequence_number >= v.from_sequence ORDER BY d.sequence_number),
-        (SELECT FIRST 1 d.label FROM dataset d WHERE d.client = v.client_id AND d.sequence_number <= v.to_sequence
-          ORDER BY d.sequence_number DESC),
-        v.type_letter, v.mode_octal, v.owner_name, v.owner_number, v.group_name, v.group_number, v.size_bytes, v.mtime, v.mtime_ns, v.ctime,
-        v.digest, v.link_target, v.capabilities, v.long_path
-      FROM versions v)",
     R"(CREATE VIEW acls (client, dataset, sequence_number, path, acl_kind, tag, account_name, account_number, permissions) AS
       SELECT c.name, d.label, d.sequence_number, e.path, CAST('access' AS VARCHAR(7) CHARACTER SET NONE),
         DECODE(a.tag, 1, 'owner', 2, 'user', 3, 'owning group', 4, 'group', 5, 'mask', 6, 'other'), a.name, a.number,
@@ -199,6 +181,36 @@ constexpr const char* first_version[] = {
     "COMMENT ON TABLE link_target IS 'What a symbolic link says.'",
     "COMMENT ON VIEW datasets IS 'All recorded datasets. DATASET is TIER/NAME, its folder beneath the client; times are UTC.'",
     "COMMENT ON VIEW versions IS 'Every version of every path with names for numbers; the other views rest on it.'",
+    "COMMENT ON VIEW acls IS 'One row an ACL entry of a path in a dataset: who had what. ACL_KIND is access or default.'",
+    "COMMENT ON VIEW xattrs IS 'One row an extended attribute of a path in a dataset; LONG_VALUE instead of VALUE_TEXT above 2000 bytes.'",
+};
+
+// What a view says depends on the datasets that remain, and not on those that have expired: a catalog made again from the manifests says the same.
+constexpr const char* second_version[] = {
+    R"(CREATE OR ALTER VIEW files (client, dataset, tier, name, sequence_number, path, type_letter, mode_octal, owner_name, owner_number, group_name,
+        group_number, size_bytes, mtime, mtime_ns, ctime, digest, link_target, capabilities, device_major, device_minor, inode, filesystem, links,
+        racy, unstable, unread, sparse, long_path) AS
+      SELECT v.client, d.label, DECODE(d.tier, 1, 'hour', 2, 'day', 3, 'week', 4, 'month'), d.name, d.sequence_number,
+        v.path, v.type_letter, v.mode_octal, v.owner_name, v.owner_number, v.group_name, v.group_number, v.size_bytes, v.mtime, v.mtime_ns,
+        v.ctime, v.digest, v.link_target, v.capabilities, v.device_major, v.device_minor, v.inode, v.filesystem, v.links,
+        IIF(d.sequence_number = v.from_sequence, v.racy, 0), v.unstable, v.unread, IIF(v.extents IS NULL, 0, 1), v.long_path
+      FROM dataset d
+      JOIN versions v ON v.client_id = d.client AND d.sequence_number BETWEEN v.from_sequence AND v.to_sequence)",
+
+    R"(CREATE OR ALTER VIEW file_history (client, path, first_sequence, last_sequence, first_dataset, last_dataset, type_letter, mode_octal, owner_name,
+        owner_number, group_name, group_number, size_bytes, mtime, mtime_ns, ctime, digest, link_target, capabilities, long_path) AS
+      SELECT v.client, v.path,
+        (SELECT FIRST 1 d.sequence_number FROM dataset d WHERE d.client = v.client_id AND d.sequence_number >= v.from_sequence
+          ORDER BY d.sequence_number),
+        IIF(v.to_sequence = 9223372036854775807, NULL, (SELECT FIRST 1 d.sequence_number FROM dataset d
+          WHERE d.client = v.client_id AND d.sequence_number <= v.to_sequence ORDER BY d.sequence_number DESC)),
+        (SELECT FIRST 1 d.label FROM dataset d WHERE d.client = v.client_id AND d.sequence_number >= v.from_sequence ORDER BY d.sequence_number),
+        (SELECT FIRST 1 d.label FROM dataset d WHERE d.client = v.client_id AND d.sequence_number <= v.to_sequence
+          ORDER BY d.sequence_number DESC),
+        v.type_letter, v.mode_octal, v.owner_name, v.owner_number, v.group_name, v.group_number, v.size_bytes, v.mtime, v.mtime_ns, v.ctime,
+        v.digest, v.link_target, v.capabilities, v.long_path
+      FROM versions v)",
+
     "COMMENT ON VIEW files IS 'Every path in every dataset. Always say the client, and the dataset or the sequence_number; fast with path = or "
     "path STARTING WITH. Example: SELECT owner_name, group_name, mode_octal FROM files WHERE client = ''web1'' AND dataset = "
     "''hour/2026-11-22T190500Z'' AND path = ''/etc/passwd'''",
@@ -209,17 +221,15 @@ constexpr const char* first_version[] = {
     "COMMENT ON COLUMN files.mtime IS 'UTC, to the millisecond; MTIME_NS has the nanoseconds. NULL outside the years 1 to 9999.'",
     "COMMENT ON COLUMN files.digest IS 'SHA-256 of the content, 64 lower-case hexadecimal digits; regular files only.'",
     "COMMENT ON COLUMN files.capabilities IS 'File capabilities as getcap shows them: cap_net_raw=ep.'",
-    "COMMENT ON COLUMN files.racy IS '1: changed within two seconds of its reading, and is read again next time.'",
+    "COMMENT ON COLUMN files.racy IS '1: changed within two seconds of its reading by this dataset, and read again by the next.'",
     "COMMENT ON COLUMN files.unstable IS '1: changed during each of three readings; the last one is stored.'",
     "COMMENT ON COLUMN files.unread IS '1: could not be read; there is no content.'",
     "COMMENT ON VIEW file_history IS 'The versions of a path with the first and the last remaining dataset that shows each. LAST_SEQUENCE is NULL "
     "while a version is valid. Say client and path.'",
-    "COMMENT ON VIEW acls IS 'One row an ACL entry of a path in a dataset: who had what. ACL_KIND is access or default.'",
-    "COMMENT ON VIEW xattrs IS 'One row an extended attribute of a path in a dataset; LONG_VALUE instead of VALUE_TEXT above 2000 bytes.'",
 };
 
 // Step N takes a database from version N to N + 1.
-constexpr std::span<const char* const> steps[] = {first_version};
+constexpr std::span<const char* const> steps[] = {first_version, second_version};
 
 constexpr const char* not_ours = "name an empty or a new database as database.dbname";
 

@@ -42,7 +42,7 @@ TEST_P(CatalogTest, dataset_shows_the_versions_that_cover_it) {
       catalog.query("SELECT first_sequence, last_sequence, last_dataset FROM file_history WHERE client = 'web1' AND path = '/b' ORDER BY 1");
   ASSERT_EQ(history.rows.size(), 2U);
   EXPECT_EQ(history.rows[0], (std::vector<std::string>{"1", "1", "hour/" + dataset_info("web1", 1).name}));
-  EXPECT_EQ(history.rows[1], (std::vector<std::string>{"2", "4", "hour/" + dataset_info("web1", 2).name}));
+  EXPECT_EQ(history.rows[1], (std::vector<std::string>{"2", "2", "hour/" + dataset_info("web1", 2).name}));
 }
 
 // The version that begins is sent before or after the one that ends: paths differ in length, so they travel in different batches.
@@ -125,6 +125,47 @@ TEST_P(CatalogTest, expiring_deletes_what_no_remaining_dataset_shows) {
   EXPECT_EQ(versions(), "1");
   EXPECT_EQ(paths_of(catalog, "other", 1), "/x");
   catalog.expire("nobody", 1);
+}
+
+// A filesystem that was not mounted for one dataset: once that has expired, nobody can tell, whether the catalog is this one or made again.
+TEST_P(CatalogTest, expiring_joins_what_only_the_expired_dataset_set_apart) {
+  Catalog catalog(location);
+  auto with_all = [](const std::string& path, std::uint8_t flags) {
+    Entry entry = file(path);
+    entry.flags = flags;
+    entry.details.access_acl = {{AclTag::user_owner, 6, 0, ""}, {AclTag::user, 5, 1001, "bob"}};
+    entry.details.xattrs = {{"user.mark", "x"}};
+    return entry;
+  };
+  Entry device = folder("device"), link = folder("link");
+  device.stat.type = FileType::block_device;
+  device.stat.device_major = 7;
+  link.stat.type = FileType::symlink;
+  link.details.link_target = "there";
+  Entry touched = file("touched");
+  const std::string long_path = std::string(600, 'x') + "/" + std::string(600, 'y');
+  const std::vector<Entry> all{folder("folder"), file("file"), with_all("all", racy), device, link, file(long_path), touched};
+  std::vector<std::string> paths;
+  for (const Entry& entry : all) paths.push_back(entry.path);
+  record(catalog, dataset_info("web1", 1), {}, all);
+  record(catalog, dataset_info("web1", 2), paths, {file("file", "another")});
+  touched.stat.ctime.nanoseconds += 1;
+  record(catalog, dataset_info("web1", 3), {"file"}, {folder("folder"), file("file"), with_all("all", 0), device, link, file(long_path), touched});
+  record(catalog, dataset_info("web1", 4), {"link"}, {});
+  auto history = [&] {
+    std::string text;
+    for (const auto& row : catalog.query("SELECT path, first_sequence, last_sequence FROM file_history WHERE client = 'web1' ORDER BY path, 2").rows)
+      text += row[0].substr(0, 10) + " " + row[1] + "-" + row[2] + "  ";
+    return text;
+  };
+  catalog.expire("web1", 2);
+  EXPECT_EQ(history(), "/all 1-  /device 1-  /file 1-  /folder 1-  /link 1-3  /touched 1-1  /touched 3-  /xxxxxxxxx 1-  ");
+  EXPECT_EQ(paths_of(catalog, "web1", 1), paths_of(catalog, "web1", 3));
+  // What goes on is what ends.
+  record(catalog, dataset_info("web1", 5), {"all", "file"}, {});
+  EXPECT_EQ(paths_of(catalog, "web1", 5).substr(0, 18), "/device /folder /t");
+  catalog.expire("web1", 1);
+  EXPECT_EQ(history(), "/all 3-4  /device 3-  /file 3-4  /folder 3-  /link 3-3  /touched 3-  /xxxxxxxxx 3-  ");
 }
 
 // The next recording says what changed since the dataset before the one that went.
