@@ -262,7 +262,7 @@ std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
     info.new_files = count(13), info.new_bytes = count(14), info.problems = count(15);
     if (info.tier < Tier::hour || info.tier > Tier::month || !is_dataset_name(info.name))
       throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name",
-                  "move the database away: the next run makes the catalog anew");
+                  "make the catalog anew with 'syncropy rebuild-catalog'");
     all.push_back({std::move(info)});
   }
   return all;

@@ -36,8 +36,9 @@ const Cause* cause_of_code(long code) {
   static constexpr Cause engine{ExitStatus::unavailable, "no Firebird engine takes this database",
                                 "install Firebird's embedded engine (Debian: firebird3.0-server-core), or name a server as database.host"};
   static constexpr Cause format{ExitStatus::data, "the file is not a Firebird 3 database",
-                                "check database.dbname, or move the file away: the next run makes the catalog anew"};
-  static constexpr Cause damaged{ExitStatus::data, "the database is damaged", "move it away: the next run makes the catalog anew"};
+                                "check database.dbname, or make the catalog anew with 'syncropy rebuild-catalog'"};
+  static constexpr Cause damaged{ExitStatus::data, "the database is damaged",
+                                 "make the catalog anew with 'syncropy rebuild-catalog'; on a server, drop the database before"};
   static constexpr Cause read_only{ExitStatus::io, "the database is read-only", "make its file and folder writable"};
   static constexpr Cause shared{ExitStatus::unavailable, "another Firebird engine holds the database file",
                                 "end that program, or name the server that has the file open as database.host"};
@@ -231,13 +232,23 @@ Attachment Attachment::attach(const Access& access) {
   return made;
 }
 
-Attachment Attachment::create(const Access& access) {
+void Attachment::force_writes(const Access& access) {
+  Attachment made(access);
+  Status status(made.link());
+  ParameterBlock block(status, Firebird::IXpbBuilder::DPB);
+  describe(block, access);
+  block.put(isc_dpb_force_write, 1);
+  Owned<Firebird::IProvider> provider(master().getDispatcher());
+  made.attachment_.reset(provider->attachDatabase(&status, access.address.c_str(), block.size(), block.bytes()));
+}
+
+Attachment Attachment::create(const Access& access, bool forced_writes) {
   Attachment made(access);
   Status status(made.link());
   ParameterBlock block(status, Firebird::IXpbBuilder::DPB);
   describe(block, access);
   block.put(isc_dpb_page_size, 16'384);
-  block.put(isc_dpb_force_write, 1);
+  block.put(isc_dpb_force_write, forced_writes ? 1 : 0);
   block.put(isc_dpb_overwrite, 0);
   Owned<Firebird::IProvider> provider(master().getDispatcher());
   made.attachment_.reset(provider->createDatabase(&status, access.address.c_str(), block.size(), block.bytes()));

@@ -76,6 +76,7 @@ int operate(int argc, char** argv) {
   complete->add_option("WORD", words, "a dataset, then paths; the last is being typed");
   auto* sql = app.add_subcommand("sql", "ask the catalog: views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS");
   sql->add_option("QUERY", query, "a SELECT statement")->required();
+  auto* rebuild = app.add_subcommand("rebuild-catalog", "make the catalog again, from the manifests alone");
   auto* verify = app.add_subcommand("verify", "read what is stored again, and hold it against manifests and digests");
   VerifyArguments verified;
   std::string sample;
@@ -112,6 +113,7 @@ int operate(int argc, char** argv) {
   }
   if (*complete) return static_cast<int>(verb_complete(config, words));
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
+  if (*rebuild) return static_cast<int>(verb_rebuild_catalog(config));
   if (*verify) {
     if (!sample.empty()) verified.percent = parse_percent(sample);
     return static_cast<int>(verb_verify(config, verified));

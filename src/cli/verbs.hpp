@@ -36,6 +36,7 @@ ExitStatus verb_cat(const std::string& config, const std::string& dataset, const
 ExitStatus verb_check_config(const std::string& config);
 // What may follow: of `words`, a dataset and then paths in it, the last is being typed. Prints one a line, and nothing where it cannot tell.
 ExitStatus verb_complete(const std::string& config, const std::vector<std::string>& words);
+ExitStatus verb_rebuild_catalog(const std::string& config);
 struct VerifyArguments {
   std::string what;                 // CLIENT, CLIENT/TIER, a dataset; empty: all clients
   std::optional<double> percent;    // a sample, above 0 and at most 100
