@@ -49,8 +49,32 @@ void FileSink::hole_until(std::uint64_t offset) {
   at_ = offset;
 }
 
+void FileSink::write_kept() {
+  written_any_ = true;
+  if (cloned_) return;
+  std::string buffer(copy_bytes, '\0');
+  for (const Range& range : kept_) {
+    for (std::uint64_t done = 0; done < range.length;) {
+      const std::uint64_t at = range.offset + done;
+      const ssize_t got = ::pread(predecessor_.get(), buffer.data(), std::min<std::uint64_t>(range.length - done, buffer.size()), static_cast<off_t>(at));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) reject_predecessor();
+      write_at(file_.get(), at, {buffer.data(), static_cast<std::size_t>(got)}, path_);
+      done += static_cast<std::uint64_t>(got);
+      if (between_) between_();
+    }
+    written_ = range.offset + range.length;
+  }
+  kept_ = {};
+}
+
+void FileSink::reject_predecessor() const {
+  throw PredecessorDamaged(ExitStatus::data, "the stored predecessor of /" + escape(path_) + " is shorter than its manifest says or cannot be read");
+}
+
 void FileSink::data(std::uint64_t offset, std::string_view bytes) {
   hole_until(offset);
+  if (!written_any_) write_kept();
   write_at(file_.get(), at_, bytes, path_);
   hasher_.update(bytes);
   at_ += bytes.size();
@@ -62,18 +86,24 @@ void FileSink::keep(std::uint64_t offset, std::uint64_t length) {
   if (!predecessor_)
     throw Error(ExitStatus::protocol, "the agent keeps content of /" + escape(path_) + " that was never offered",
                 "check that it is a Syncropy of a fitting version");
+  if (!written_any_) {
+    if (!kept_.empty() && kept_.back().offset + kept_.back().length == offset) kept_.back().length += length;
+    else kept_.push_back({offset, length});
+    if (kept_.size() > limits::extents) {
+      kept_.pop_back();
+      write_kept();
+    }
+  }
   std::string buffer(std::min<std::uint64_t>(length, copy_bytes), '\0');
   while (length > 0) {
     const ssize_t got = ::pread(predecessor_.get(), buffer.data(), std::min<std::uint64_t>(length, buffer.size()), static_cast<off_t>(at_));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw PredecessorDamaged(ExitStatus::data,
-                               "the stored predecessor of /" + escape(path_) + " is shorter than its manifest says or cannot be read");
+    if (got <= 0) reject_predecessor();
     const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
-    if (!cloned_) write_at(file_.get(), at_, bytes, path_);
+    if (written_any_ && !cloned_) write_at(file_.get(), at_, bytes, path_);
     hasher_.update(bytes);
     at_ += bytes.size();
-    if (!cloned_) written_ = at_;
+    if (written_any_ && !cloned_) written_ = at_;
     length -= bytes.size();
     if (between_) between_();
   }
@@ -82,12 +112,20 @@ void FileSink::keep(std::uint64_t offset, std::uint64_t length) {
 void FileSink::restart() {
   hasher_ = Hasher();
   at_ = written_ = holes_ = 0;
-  cloned_ = false;
+  kept_ = {};
+  cloned_ = written_any_ = false;
   if (::ftruncate(file_.get(), 0) != 0) throw_errno(ExitStatus::io, "truncate", path_);
+}
+
+Digest FileSink::discard(std::uint64_t size) {
+  hole_until(size);
+  file_ = Fd();
+  return hasher_.finish();
 }
 
 Digest FileSink::finish(std::uint64_t size, Timestamp mtime) {
   hole_until(size);
+  if (!written_any_) write_kept();
   // Only where it has another size: ftruncate(2) cost 6 % of all CPU time of a first run of small files.
   if ((cloned_ || written_ != size) && ::ftruncate(file_.get(), static_cast<off_t>(size)) != 0) throw_errno(ExitStatus::io, "set the size of", path_);
   const timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, static_cast<long>(mtime.nanoseconds)}};

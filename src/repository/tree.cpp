@@ -102,6 +102,7 @@ LinkResult TreeBuilder::copy_previous(const Entry& entry, Timestamp mtime) {
   Fd from = open_previous(entry);
   if (!from) return LinkResult::missing;
   FileSink sink = create_file(entry.path, true);
+  sink.write_at_once();
   bool good = true;
   try {
     // Holes stay holes: data extents are copied, the rest is left.
@@ -140,6 +141,7 @@ void TreeBuilder::link_within(std::string_view leader, const Entry& entry) {
   Fd file(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
   if (!file) throw_errno(ExitStatus::repository, "create the stored file", entry.path);
   FileSink sink(std::move(file), std::move(from), entry.path);
+  sink.write_at_once();
   sink.keep(0, entry.stat.size);
   static_cast<void>(sink.finish(entry.stat.size, entry.stat.mtime));
 }
@@ -216,6 +218,7 @@ void TreeBuilder::set_folder_time(std::string_view path, Timestamp mtime) {
   // By its name in its parent, which is open mostly: so the folder need not be opened.
   const int code = path.empty() ? ::futimens(folder(path), times)
                                 : ::utimensat(folder(parent_of(path)), std::string(name_of(path)).c_str(), times, AT_SYMLINK_NOFOLLOW);
+  if (code != 0 && recycled_ && errno == ENOENT) throw SpareUnfit("has no folder", path);
   if (code != 0) throw_errno(ExitStatus::repository, "set the time of the stored folder", path);
 }
 

@@ -329,9 +329,10 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
   } else {
     FileSink sink = std::move(worker.sinks.at(id));
     worker.sinks.erase(id);
-    digest = sink.finish(file.stat.size, file.stat.mtime);
+    const bool is_before = known && (sink.kept_all() || flight.before->stat.mtime == file.stat.mtime);
+    digest = sink.kept_all() && is_before ? sink.discard(file.stat.size) : sink.finish(file.stat.size, file.stat.mtime);
     if (digest != *file.digest && takes_known(flight)) return false;  // it kept what is damaged here
-    if (digest == *file.digest && known && flight.before->stat.mtime == file.stat.mtime) {
+    if (digest == *file.digest && is_before) {
       worker.builder().remove_file(path);
       return take_over(worker, *flight.item, *flight.before);
     }

@@ -208,6 +208,7 @@ def test_a_spare_that_somebody_was_at_is_found_out(world, harm, changed):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o700)
     harm(folder / "tree")
+    (world.source.parent / f"beside-{world.source.name}").mkdir()  # the folders above it change too
     if changed:
         for path in sorted(world.source.rglob("*"))[::3]:
             os.utime(path, ns=(0, 10**18), follow_symlinks=False)

@@ -72,6 +72,51 @@ TEST_F(Sink, OnlyChangedRangesTravel) {
   EXPECT_EQ(content("old"), old) << "a stored file is never modified";
 }
 
+TEST_F(Sink, WhatIsAllKeptIsNotWritten) {
+  std::string old(3U << 20, 'o');
+  old.replace(5, 3, "xyz");
+  {
+    FileSink sink(create("old"), Fd(), "old");
+    sink.data(0, old);
+    static_cast<void>(sink.finish(old.size(), {1, 0}));
+  }
+  auto predecessor = [&] { return Fd(::open((scratch.path() + "/old").c_str(), O_RDONLY)); };
+  FileSink sink(create("same"), predecessor(), "same");
+  EXPECT_FALSE(sink.kept_all());
+  sink.keep(0, 1U << 20);
+  sink.keep(1U << 20, 2U << 20);
+  EXPECT_TRUE(sink.kept_all());
+  EXPECT_EQ(sink.discard(old.size()), digest_of(old));
+  EXPECT_EQ(content("same"), "");
+
+  // With a hole in it, and when it is wanted after all.
+  FileSink wanted(create("wanted"), predecessor(), "wanted");
+  wanted.keep(0, 10);
+  wanted.keep(1U << 20, 1U << 20);
+  EXPECT_TRUE(wanted.kept_all());
+  std::string expected = old.substr(0, 10) + std::string((1U << 20) - 10, '\0') + old.substr(1U << 20, 1U << 20);
+  EXPECT_EQ(wanted.finish(expected.size(), {1, 0}), digest_of(expected));
+  EXPECT_EQ(content("wanted"), expected);
+}
+
+TEST_F(Sink, ManySmallPiecesAreKeptInBoundedMemory) {
+  const std::string old(100'000, 'o');
+  {
+    FileSink sink(create("old"), Fd(), "old");
+    sink.data(0, old);
+    static_cast<void>(sink.finish(old.size(), {1, 0}));
+  }
+  FileSink sink(create("new"), Fd(::open((scratch.path() + "/old").c_str(), O_RDONLY)), "new");
+  std::string expected(old.size(), '\0');
+  for (std::size_t at = 0; at < old.size(); at += 2) {
+    sink.keep(at, 1);
+    expected[at] = 'o';
+  }
+  EXPECT_FALSE(sink.kept_all()) << "above the bound it is written";
+  EXPECT_EQ(sink.finish(old.size(), {1, 0}), digest_of(expected));
+  EXPECT_EQ(content("new"), expected);
+}
+
 TEST_F(Sink, APredecessorThatIsTooShortIsSaid) {
   { FileSink(create("old"), Fd(), "old").data(0, "short"); }
   FileSink sink(create("new"), Fd(::open((scratch.path() + "/old").c_str(), O_RDONLY)), "new");
