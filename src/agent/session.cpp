@@ -66,11 +66,12 @@ struct SessionEnded {};
 
 class ListingSink : public WalkSink {
  public:
-  ListingSink(FrameWriter& out, Credit& credit) : out_(out), credit_(credit) {}
+  ListingSink(FrameWriter& out, Credit& credit, Activity& activity) : out_(out), credit_(credit), activity_(activity) {}
   void entry(std::string_view path, const Stat& stat, bool is_unread) override {
     put(batch_, path, stat, is_unread, previous_);
     previous_.assign(path);
     ++listed_.entries;
+    ++activity_.entries;
     if (batch_.size() >= limits::listing_bytes) send();
   }
   void problem(const WalkProblem& problem) override {
@@ -102,6 +103,7 @@ class ListingSink : public WalkSink {
 
   FrameWriter& out_;
   Credit& credit_;
+  Activity& activity_;
   ByteWriter batch_;
   std::string previous_;
   Hasher hasher_;
@@ -140,6 +142,18 @@ class FetchQueue {
     const std::lock_guard lock(mutex_);
     return batches_.empty();
   }
+  // Ends what waits for requests, if there are none; restart() when that has ended.
+  [[nodiscard]] bool rest() {
+    const std::lock_guard lock(mutex_);
+    if (waiting_ > 0 || ended_) return false;
+    ended_ = true;
+    changed_.notify_all();
+    return true;
+  }
+  void restart() {
+    const std::lock_guard lock(mutex_);
+    ended_ = false;
+  }
   void end() {
     const std::lock_guard lock(mutex_);
     ended_ = true;
@@ -164,8 +178,8 @@ class FetchQueue {
 
 class Session {
  public:
-  Session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root)
-      : stream_(*secured.stream), policy_(policy), root_(root), access_(policy), in_(stream_), out_(stream_),
+  Session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root, Activity& activity, const Event& stopping)
+      : stream_(*secured.stream), policy_(policy), root_(root), activity_(activity), stopping_(stopping), access_(policy), in_(stream_), out_(stream_),
         server_name_(!secured.peer.names.empty() ? secured.peer.names.front() : secured.peer.plain) {}
   ~Session() { end_threads(); }
   Session(const Session&) = delete;
@@ -186,6 +200,8 @@ class Session {
 
  private:
   void handle(const Frame& frame) {
+    // The server waits for a command. So this reads on meanwhile for nothing but its end, which is the command's end too.
+    if (command_runs_ && frame.type != MessageType::error) reject("asked for something while a command ran");
     switch (frame.type) {
       case MessageType::run: return handle_run(get_run(frame.payload));
       case MessageType::list: return handle_list(get_list(frame.payload));
@@ -209,26 +225,53 @@ class Session {
     }
   }
 
-  void handle_run(const Run& request) {
-    Ran result;
+  void handle_run(Run request) {
+    if (command_.joinable()) command_.join();
+    activity_.doing = "running a command";
+    command_runs_ = true;
+    command_ = std::thread([this, request = std::move(request)] {
+      try {
+        release_folders();
+        const Ran result = run(request);
+        activity_.doing = "waiting";
+        command_runs_ = false;  // before the server hears, and may ask for the next thing
+        ByteWriter out;
+        put(out, result);
+        out_.send(MessageType::ran, out.view());
+        out_.flush();
+      } catch (...) {
+        give_up(std::current_exception());
+      }
+    });
+  }
+
+  Ran run(const Run& request) {
     try {
-      result = run_command(policy_, request, server_name_, [this](std::string_view output) {
+      return run_command(policy_, request, server_name_, {&cut_, &stopping_}, [this](std::string_view output) {
         out_.send(MessageType::output, output);
         out_.flush();
       });
     } catch (const Error& error) {
       if (error.status() != ExitStatus::refused && error.status() != ExitStatus::command) throw;
       // An answer, not the end of the session: the post-command must still get its chance.
-      result = {CommandEnd::not_run, static_cast<std::uint32_t>(error.status()), error.what(), error.remedy()};
+      return {CommandEnd::not_run, static_cast<std::uint32_t>(error.status()), error.what(), error.remedy()};
     }
-    ByteWriter out;
-    put(out, result);
-    out_.send(MessageType::ran, out.view());
-    out_.flush();
+  }
+
+  // A post-command may want to unmount what was read: the threads that hold folders open end where they have nothing left to do, and start
+  // again when they have.
+  void release_folders() {
+    if (listing_over_ && lister_.joinable()) lister_.join();
+    if (!fetches_.rest()) return;
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+    fetches_.restart();
   }
 
   void handle_list(const ListRequest& request) {
-    if (lister_.joinable()) reject("asked for a second listing");
+    if (asked_for_listing_) reject("asked for a second listing");
+    asked_for_listing_ = true;
+    activity_.doing = "listing";
     for (const std::string& path : request.paths)
       if (!access_.allows(path))
         end_session(in_, out_, Error(ExitStatus::refused, "the agent's policy does not let /" + escape(path) + " be read", "add it to 'read' (and take it from 'deny') in the agent's policy, or take it out of the server's config"));
@@ -244,7 +287,7 @@ class Session {
         walk_request.one_file_system = request.one_file_system;
         walk_request.max_depth = request.max_depth;
         walk_request.threads = walk_threads;
-        ListingSink sink(out_, credit_);
+        ListingSink sink(out_, credit_, activity_);
         walk(walk_request, sink);
         sink.finish();
       } catch (const SessionEnded&) {
@@ -258,10 +301,12 @@ class Session {
       } catch (...) {
         give_up(std::current_exception());
       }
+      listing_over_ = true;
     });
   }
 
   void start_workers() {
+    activity_.doing = listing_over_ ? "reading" : "listing and reading";
     while (workers_.size() < fetch_workers) {
       workers_.emplace_back([this, wanted = wanted_filesystems_] {
         try {
@@ -275,6 +320,7 @@ class Session {
               // The window frees up before the answer is out: the server may ask again the moment it has it.
               fetches_.answered(1);
               fetcher.answer(request);
+              ++activity_.files;
             }
             if (fetches_.empty()) out_.flush();
           }
@@ -291,6 +337,11 @@ class Session {
     if (!first_error_) first_error_ = std::move(error);
   }
 
+  bool failed() {
+    const std::lock_guard lock(error_mutex_);
+    return first_error_ != nullptr;
+  }
+
   void give_up(std::exception_ptr error) {
     note(std::move(error));
     fetches_.end();  // the reading thread may wait for room in it
@@ -299,12 +350,13 @@ class Session {
 
   void end_threads() {
     ended_ = true;
-    if (lister_.joinable() || !workers_.empty()) {
-      credit_.end();
-      fetches_.end();
-      // A worker may be blocked in writing to a peer that is gone; one that is in order has asked for nothing more.
-      if (first_error_) stream_.abort();
-    }
+    cut_.set();
+    // Whoever writes may be blocked by a peer that is gone; one that is in order has asked for nothing more.
+    if (failed()) stream_.abort();
+    if (command_.joinable()) command_.join();
+    credit_.end();
+    fetches_.end();
+    if (failed()) stream_.abort();
     if (lister_.joinable()) lister_.join();
     for (std::thread& worker : workers_)
       if (worker.joinable()) worker.join();
@@ -314,12 +366,19 @@ class Session {
   ByteStream& stream_;
   const AgentPolicy& policy_;
   const Fd& root_;
+  Activity& activity_;
+  const Event& stopping_;
   ReadAccess access_;
   FrameReader in_;
   FrameWriter out_;
   std::string server_name_;
   Credit credit_;
   FetchQueue fetches_;
+  Event cut_;                              // whoever waited for a command does not any more
+  std::thread command_;
+  std::atomic<bool> command_runs_ = false;
+  bool asked_for_listing_ = false;
+  std::atomic<bool> listing_over_ = false;
   std::thread lister_;
   std::vector<std::uint64_t> wanted_filesystems_;  // of the paths that were asked for
   std::vector<std::thread> workers_;
@@ -331,7 +390,9 @@ class Session {
 
 }  // namespace
 
-void serve_session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root) { Session(secured, policy, root).serve(); }
+void serve_session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root, Activity& activity, const Event& stopping) {
+  Session(secured, policy, root, activity, stopping).serve();
+}
 
 void refuse_session(SecuredStream& secured, const Error& why) noexcept {
   try {

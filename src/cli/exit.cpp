@@ -9,8 +9,8 @@
 
 namespace syncropy {
 
-int report_failure(std::string_view, const Error& error) {
-  log(Priority::error, error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}});
+int report_failure(std::string_view, const Error& error, std::string_view message_id) {
+  log(Priority::error, error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id);
   return static_cast<int>(error.status());
 }
 

@@ -13,7 +13,7 @@ template <typename Body>
 int end_with(std::string_view program, Body&& body);
 
 // Logs "WHAT: REMEDY" as an error, which on standard error is "PROGRAM: error: WHAT: REMEDY", and returns the status to end with.
-int report_failure(std::string_view program, const Error& error);
+int report_failure(std::string_view program, const Error& error, std::string_view message_id = {});
 int report_defect(std::string_view program, const std::exception& error);
 
 template <typename Body>

@@ -47,15 +47,15 @@ void read_tls(const Keys& keys, AgentPolicy& policy) {
 
 }  // namespace
 
-AgentPolicy parse_agent_policy(std::string_view text, const std::string& file) {
+AgentPolicy parse_agent_policy(std::string_view text, const std::string& file, PolicyUse use) {
   if (text.size() > limits::config_bytes) throw Error(ExitStatus::config, escape(file) + " is larger than " + std::to_string(limits::config_bytes) + " bytes", "shorten it");
   const std::string folder = folder_of(file);
   const ConfigNode top = parse_yaml(text, file);
   const Keys keys(file, folder, "the policy", top, 1);
-  keys.allow({"sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslpin", "servers", "plain", "read", "deny", "restore", "restore_to", "commands", "hooks_folder", "connections", "idle_exit", "stall_timeout"});
+  keys.allow({"sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslpin", "servers", "plain", "read", "deny", "restore", "restore_to", "commands", "commands_as", "commands_if_cut", "hooks_folder", "connections", "idle_exit", "stall_timeout"});
   AgentPolicy policy;
   policy.file = file;
-  read_tls(keys, policy);
+  if (use == PolicyUse::connections) read_tls(keys, policy);
   policy.plain = choice_of<PlainPolicy>(keys, "plain", {{"none", PlainPolicy::none}, {"loopback", PlainPolicy::loopback}, {"any", PlainPolicy::any}}, PlainPolicy::none);
   // A list that is there and empty allows nothing: it was meant to say so.
   if (top.find("read") != nullptr) policy.read = keys.paths("read");
@@ -63,6 +63,10 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file) {
   policy.restore = choice_of<bool>(keys, "restore", {{"refuse", false}, {"accept", true}}, false);
   if (top.find("restore_to") != nullptr) policy.restore_to = keys.paths("restore_to");
   policy.commands = choice_of<CommandPolicy>(keys, "commands", {{"none", CommandPolicy::none}, {"named", CommandPolicy::named}, {"any", CommandPolicy::any}}, CommandPolicy::named);
+  policy.commands_as = choice_of<CommandUser>(keys, "commands_as", {{"agent", CommandUser::agent}, {"root", CommandUser::root}}, CommandUser::agent);
+  if (policy.commands_as == CommandUser::root && policy.commands == CommandPolicy::any)
+    throw keys.error("commands_as", "'commands_as: root' with 'commands: any' would give every server a root shell", "write 'commands: named', and put programs into the hooks folder");
+  policy.commands_if_cut = choice_of<CutPolicy>(keys, "commands_if_cut", {{"end", CutPolicy::end}, {"finish", CutPolicy::finish}}, CutPolicy::end);
   policy.hooks_folder = keys.file("hooks_folder");
   if (policy.hooks_folder.empty()) policy.hooks_folder = config_folder() + "/hooks.d";
   policy.connections = static_cast<unsigned>(keys.number_or("connections", policy.connections, 1, 1'024));
@@ -71,13 +75,13 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file) {
   return policy;
 }
 
-AgentPolicy load_agent_policy(const std::string& file) {
+AgentPolicy load_agent_policy(const std::string& file, PolicyUse use) {
   const Fd fd = open_config(file, "syncropy-agent.yaml(5)");
   struct stat st{};
   if (::fstat(fd.get(), &st) != 0) throw_errno(ExitStatus::config, "look at", file);
   if ((st.st_uid != 0 && st.st_uid != ::geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
     throw Error(ExitStatus::refused, "others than root may write the policy " + escape(file), "chown root " + escape(file) + " && chmod go-w " + escape(file));
-  return parse_agent_policy(read_all(fd.get(), limits::config_bytes, ExitStatus::config, file), file);
+  return parse_agent_policy(read_all(fd.get(), limits::config_bytes, ExitStatus::config, file), file, use);
 }
 
 }  // namespace syncropy

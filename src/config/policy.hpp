@@ -13,6 +13,11 @@ enum class PlainPolicy { none, loopback, any };
 
 enum class CommandPolicy { none, named, any };
 
+enum class CommandUser { agent, root };
+
+// What becomes of a command when the connection it runs for is cut.
+enum class CutPolicy { end, finish };
+
 struct AgentPolicy {
   std::string file;                       // where this came from; empty: from the command line
   std::string ssl_certificate, ssl_key;   // keys `sslcert`, `sslkey`, `sslpem`: PEM; both or none
@@ -26,17 +31,23 @@ struct AgentPolicy {
   bool restore = false;                   // key `restore`: accept | refuse; what a restore worker may do
   std::vector<std::string> restore_to{"/"};  // absolute folders that restores may write in; `deny` stays as it is
   CommandPolicy commands = CommandPolicy::named;
+  CommandUser commands_as = CommandUser::agent;          // root: by syncropy-hook.socket, and only with `named`
+  CutPolicy commands_if_cut = CutPolicy::end;
+  std::string hook_socket = "/run/syncropy-hook.socket";  // no key: where the unit has it
   std::string hooks_folder = "/etc/syncropy/hooks.d";  // load_agent_policy: hooks.d in the folder of configurations
   unsigned connections = 64;              // served at once, 1 to 1,024
   unsigned idle_exit = 75;                // seconds without a connection until a socket-activated agent ends, to 86,400; 0: never
   unsigned stall_timeout = 120;           // seconds without a byte from the server, 1 to 86,400
 };
 
+// What it is read for: a hook worker has no TLS, and is handed none of the credentials that those keys may name.
+enum class PolicyUse { connections, hooks };
+
 // Reads and checks FILE like load_server_settings does; besides, FILE must belong to root or the calling user and be
 // writable by nobody else (ExitStatus::refused otherwise).
-[[nodiscard]] AgentPolicy load_agent_policy(const std::string& file);
+[[nodiscard]] AgentPolicy load_agent_policy(const std::string& file, PolicyUse use = PolicyUse::connections);
 
 // The same for a text that is at hand, whoever it belongs to.
-[[nodiscard]] AgentPolicy parse_agent_policy(std::string_view text, const std::string& file);
+[[nodiscard]] AgentPolicy parse_agent_policy(std::string_view text, const std::string& file, PolicyUse use = PolicyUse::connections);
 
 }  // namespace syncropy

@@ -15,5 +15,8 @@ inline constexpr std::string_view recovered = "8f311462b9ec496e9cd1c1f8f2c5ac62"
 inline constexpr std::string_view expired = "19f79365c124449d826e4ce93e11bee8";  // retention let a dataset go
 inline constexpr std::string_view dataset_damaged = "ed2b1da02cab49ada2c9e94e49775707";  // a dataset in the repository has no valid manifest
 inline constexpr std::string_view file_damaged = "9621c51fb7e041e9be85b4ca78b9e98e";  // what is stored of a file is not what was backed up
+inline constexpr std::string_view not_started = "1244675480f84ced9de5061eb54fe46d";  // a service could not start: its configuration, certificates or credentials are wrong
+inline constexpr std::string_view reload_refused = "a2be964b2e444cdc8b0f7497662d4dea";  // an agent that was to read its policy anew goes on with the old one
+inline constexpr std::string_view hook_refused = "a18691d6eda0456aa71f3d9efa1778c6";  // somebody asked for a hook as root and may not
 
 }  // namespace syncropy::message_id

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <ctime>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -37,6 +39,21 @@ Notified& notified() {
 void notify_ready() noexcept { ::sd_notify(0, "READY=1"); }
 
 void notify_stopping() noexcept { ::sd_notify(0, "STOPPING=1"); }
+
+void notify_reloading() noexcept {
+  // A manager of version 253 and later wants to know that this is the answer to its own request; older ones skip the line.
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  ::sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", static_cast<long long>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1'000);
+}
+
+void notify_watchdog() noexcept { ::sd_notify(0, "WATCHDOG=1"); }
+
+std::optional<std::chrono::microseconds> watchdog_interval() noexcept {
+  std::uint64_t microseconds = 0;
+  if (::sd_watchdog_enabled(0, &microseconds) <= 0) return std::nullopt;
+  return std::chrono::microseconds(microseconds / 2);
+}
 
 void notify_status(std::string_view status) noexcept {
   try {

@@ -1,6 +1,8 @@
 #pragma once
 // What a service says to systemd and what systemd hands it (sd_notify(3), sd_listen_fds(3)).
 
+#include <chrono>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +15,12 @@ void notify_ready() noexcept;
 // `status` is one escaped line. One a second is sent in the long run, five at once; what exceeds that, or repeats the last, is dropped.
 void notify_status(std::string_view status) noexcept;
 void notify_stopping() noexcept;
+// The configuration is being read anew, until the next notify_ready().
+void notify_reloading() noexcept;
+// A sign of life, for WatchdogSec=.
+void notify_watchdog() noexcept;
+// How often the manager wants one at the latest, with as much again to spare; none where it does not.
+[[nodiscard]] std::optional<std::chrono::microseconds> watchdog_interval() noexcept;
 // Progress was made: asks for `seconds` more before the start time-out (EXTEND_TIMEOUT_USEC), at most once a second.
 void notify_progress(unsigned seconds) noexcept;
 

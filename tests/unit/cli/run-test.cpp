@@ -48,13 +48,15 @@ class InProcessAgent {
       if (::poll(&readable, 1, 20) <= 0) continue;
       try {
         SecuredStream stream = plain_stream(accept_from(listeners_[0].get()), 10);
-        serve_session(stream, policy, root);
+        Activity activity;
+        serve_session(stream, policy, root, activity, stopping_);
       } catch (const Error&) {
         // What the server makes of it is what the test looks at.
       }
     }
   }
   std::vector<Fd> listeners_;
+  const Event stopping_;
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };

@@ -92,7 +92,7 @@ TEST_F(PolicyExample, Loads) {
 
 TEST_F(PolicyExample, ShowsTheDefaults) {
   std::string text = read_file(AT_FDCWD, CONF_FOLDER "/agent.yaml.example", 1U << 20, ExitStatus::config);
-  for (const std::string key : {"plain", "commands", "hooks_folder", "connections", "idle_exit", "stall_timeout"}) {
+  for (const std::string key : {"plain", "commands", "commands_as", "commands_if_cut", "hooks_folder", "connections", "idle_exit", "stall_timeout"}) {
     const std::size_t at = text.find("# " + key + ": ");
     ASSERT_NE(at, std::string::npos) << key;
     text.erase(at, 2);
@@ -100,6 +100,8 @@ TEST_F(PolicyExample, ShowsTheDefaults) {
   const AgentPolicy policy = parse(text), usual;
   EXPECT_EQ(policy.plain, usual.plain);
   EXPECT_EQ(policy.commands, usual.commands);
+  EXPECT_EQ(policy.commands_as, usual.commands_as);
+  EXPECT_EQ(policy.commands_if_cut, usual.commands_if_cut);
   EXPECT_EQ(policy.hooks_folder, usual.hooks_folder);
   EXPECT_EQ(policy.connections, usual.connections);
   EXPECT_EQ(policy.idle_exit, usual.idle_exit);
@@ -111,6 +113,9 @@ TEST(Policy, WrongOnesNameTheLine) {
            {"sslcrt: x\n", ":1: unknown key 'sslcrt' in the policy: did you mean 'sslcert'?"},
            {"plain: yes\n", ":1: 'plain' is not 'yes': write one of none, loopback, any"},
            {"plain: none\ncommands: all\n", ":2: 'commands' is not 'all'"},
+           {"commands_as: syncropy\n", ":1: 'commands_as' is not 'syncropy': write one of agent, root"},
+           {"commands: any\ncommands_as: root\n", ":2: 'commands_as: root' with 'commands: any' would give every server a root shell"},
+           {"commands_if_cut: no\n", ":1: 'commands_if_cut' is not 'no'"},
            {"connections: 0\n", ":1: 'connections' is a number from 1 to 1024"},
            {"read: etc\n", ":1: 'etc' in 'read' is not an absolute path"},
            {"deny: [/a, ../b]\n", ":1: '../b' in 'deny'"},
@@ -123,6 +128,18 @@ TEST(Policy, WrongOnesNameTheLine) {
     EXPECT_TRUE(has(error, expected)) << error.line();
     EXPECT_FALSE(error.remedy().empty());
   }
+}
+
+// A hook worker is handed no credential, and needs none.
+TEST(Policy, HooksNeedNoTls) {
+  const std::string text = "sslcert: c\nsslkey: credential:syncropy-agent.key\ncommands_as: root\ncommands_if_cut: finish\n";
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+  EXPECT_EQ(failure_of([&] { static_cast<void>(parse(text)); }).status(), ExitStatus::config);
+  const AgentPolicy policy = parse_agent_policy(text, file, PolicyUse::hooks);
+  EXPECT_EQ(policy.commands, CommandPolicy::named);
+  EXPECT_EQ(policy.commands_as, CommandUser::root);
+  EXPECT_EQ(policy.commands_if_cut, CutPolicy::finish);
+  EXPECT_EQ(failure_of([&] { static_cast<void>(parse_agent_policy("sslkye: x\n", file, PolicyUse::hooks)); }).status(), ExitStatus::config);
 }
 
 TEST(Policy, OthersMayNotWriteIt) {
