@@ -1,21 +1,23 @@
 #include "util/signals.hpp"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdint>
+#include <utility>
 
 #include "util/error.hpp"
 
 namespace syncropy {
 namespace {
 
+// The thread is ended by a signal of its own: unlike a descriptor, that needs no write that could fail.
+constexpr int end_signal = SIGUSR1;
+
 sigset_t watched() {
   sigset_t set;
   sigemptyset(&set);
+  sigaddset(&set, end_signal);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
     struct sigaction now{};
     if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) sigaddset(&set, number);
@@ -25,18 +27,16 @@ sigset_t watched() {
 
 }  // namespace
 
-SignalWatch::SignalWatch(std::function<void(int)> tell) : ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), tell_(std::move(tell)) {
+SignalWatch::SignalWatch(std::function<void(int)> tell) : tell_(std::move(tell)) {
   const sigset_t set = watched();
   if (::pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) throw Error(ExitStatus::internal, "cannot block signals");
-  signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_ || !ended_) throw_errno(ExitStatus::internal, "wait for", "signals");
+  signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC));
+  if (!signals_) throw_errno(ExitStatus::internal, "wait for", "signals");
   thread_ = std::thread([this] {
     for (;;) {
-      pollfd polls[] = {{signals_.get(), POLLIN, 0}, {ended_.get(), POLLIN, 0}};
-      if (::poll(polls, 2, -1) < 0) continue;
-      if (polls[1].revents != 0) return;
       signalfd_siginfo info{};
       if (::read(signals_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) continue;
+      if (ended_) return;
       const int number = static_cast<int>(info.ssi_signo);
       tell_(number);
       sigset_t one;
@@ -50,8 +50,8 @@ SignalWatch::SignalWatch(std::function<void(int)> tell) : ended_(::eventfd(0, EF
 }
 
 SignalWatch::~SignalWatch() {
-  const std::uint64_t one = 1;
-  static_cast<void>(!::write(ended_.get(), &one, sizeof one));
+  ended_ = true;
+  ::pthread_kill(thread_.native_handle(), end_signal);
   thread_.join();
   const sigset_t set = watched();
   ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);

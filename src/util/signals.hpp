@@ -1,6 +1,7 @@
 #pragma once
 // Signals that end the process do so at once, whatever a library thinks of them.
 
+#include <atomic>
 #include <functional>
 #include <thread>
 
@@ -19,8 +20,9 @@ class SignalWatch {
   SignalWatch& operator=(const SignalWatch&) = delete;
 
  private:
-  Fd signals_, ended_;
+  Fd signals_;
   std::function<void(int)> tell_;
+  std::atomic<bool> ended_ = false;
   std::thread thread_;
 };
 
