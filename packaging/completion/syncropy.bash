@@ -18,7 +18,7 @@ _syncropy() {
   --local | --from) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\nrebuild-catalog\n--cfg\n--help\n--version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\nrebuild-catalog\nbackup-catalog\n--cfg\n--help\n--version' -- "$current")
     return
   fi
   if [[ $current == -* ]]; then
@@ -40,7 +40,7 @@ _syncropy() {
     if [[ ${#COMPREPLY[@]} -gt 0 && ${#words[@]} -gt 0 ]]; then mapfile -t COMPREPLY < <(printf '%q\n' "${COMPREPLY[@]}"); fi
     [[ ${#COMPREPLY[@]} -ne 1 || ${COMPREPLY[0]} != */ ]] || compopt -o nospace
     ;;
-  check-config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+  check-config | backup-catalog) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
   esac
 }
 complete -F _syncropy syncropy

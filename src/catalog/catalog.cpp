@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "catalog/batch.hpp"
+#include "catalog/access.hpp"
 #include "catalog/engine.hpp"
 #include "catalog/recording.hpp"
 #include "catalog/schema.hpp"
@@ -22,27 +23,6 @@ using firebird::Attachment;
 using firebird::Isolation;
 using firebird::Statement;
 using firebird::Transaction;
-
-firebird::Access access_of(const CatalogLocation& location) {
-  firebird::Access access;
-  access.user = location.user;
-  if (location.host.empty()) {
-    if (!location.database.starts_with('/'))
-      throw Error(ExitStatus::internal, "the embedded catalog " + escape(location.database) + " is not an absolute path");
-    access.embedded = true;
-    access.address = location.database;
-    access.subject = "catalog " + escape(location.database);
-  } else {
-    // RFC 6761: localhost is loopback whatever the resolver says; the client library would ask it, and a bare machine has no /etc/hosts.
-    const std::string host = location.host == "localhost" ? "127.0.0.1" : location.host;
-    const bool is_ipv6 = host.find(':') != std::string::npos;
-    const std::string server = (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(location.port);
-    access.address = "inet://" + server + "/" + location.database;
-    access.password = location.password;
-    access.subject = "catalog " + escape(location.database) + " at " + escape(server);
-  }
-  return access;
-}
 
 // On a server another program may make the same database, or its schema, at this moment: then look again. Embedded, lock_opening() sees to it.
 constexpr auto race_patience = std::chrono::seconds(30);
@@ -188,6 +168,27 @@ void make_end_index(Attachment& attachment) {
 
 }  // namespace
 
+firebird::Access catalog_access(const CatalogLocation& location) {
+  firebird::Access access;
+  access.user = location.user;
+  if (location.host.empty()) {
+    if (!location.database.starts_with('/'))
+      throw Error(ExitStatus::internal, "the embedded catalog " + escape(location.database) + " is not an absolute path");
+    access.embedded = true;
+    access.address = location.database;
+    access.subject = "catalog " + escape(location.database);
+  } else {
+    // RFC 6761: localhost is loopback whatever the resolver says; the client library would ask it, and a bare machine has no /etc/hosts.
+    const std::string host = location.host == "localhost" ? "127.0.0.1" : location.host;
+    const bool is_ipv6 = host.find(':') != std::string::npos;
+    const std::string server = (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(location.port);
+    access.address = "inet://" + server + "/" + location.database;
+    access.password = location.password;
+    access.subject = "catalog " + escape(location.database) + " at " + escape(server);
+  }
+  return access;
+}
+
 struct Catalog::State {
   explicit State(Attachment opened) : attachment(std::move(opened)), batches(attachment) {}
   Attachment attachment;
@@ -206,7 +207,7 @@ Catalog::Catalog(const CatalogLocation& location) {
     lock = lock_opening(location.engine_folder, true);
     expect_room(location.engine_folder);
   }
-  state_ = std::make_unique<State>(open_current(access_of(location)));
+  state_ = std::make_unique<State>(open_current(catalog_access(location)));
   if (location.host.empty()) {
     hold_room(location.engine_folder);
     return_engine_files(location.engine_folder, location.database);
@@ -214,7 +215,7 @@ Catalog::Catalog(const CatalogLocation& location) {
 }
 
 Catalog Catalog::open_existing(const CatalogLocation& location) {
-  const firebird::Access access = access_of(location);
+  const firebird::Access access = catalog_access(location);
   Fd lock;
   if (location.host.empty()) {
     if (::access(location.database.c_str(), F_OK) != 0)

@@ -42,6 +42,9 @@ class Catalog {
   // The draft, which nobody has open any more, takes the place of the catalog, in one step and durably. Who has the old one open still has it.
   static void publish_draft(const CatalogLocation& location);
   static void discard_draft(const CatalogLocation& location) noexcept;
+  // A backup of the whole database in the format of Firebird's gbak(1), as it is at one moment, in use or not: replaces `file` in one step and
+  // durably, or leaves it as it is. Returns its size. Error(io) where the file cannot be written, others as of open_existing().
+  static std::uint64_t back_up(const CatalogLocation& location, const std::string& file);
   ~Catalog();
   Catalog(Catalog&&) noexcept;
 

@@ -5,11 +5,9 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "catalog/catalog.hpp"
+#include "catalog/access.hpp"
 #include "catalog/engine.hpp"
-#include "catalog/firebird.hpp"
 #include "util/error.hpp"
-#include "util/escape.hpp"
 #include "util/fd.hpp"
 
 namespace syncropy {
@@ -22,10 +20,6 @@ CatalogLocation draft_of(const CatalogLocation& location) {
   return draft;
 }
 
-firebird::Access access_of(const CatalogLocation& location) {
-  return {location.database, location.user, {}, true, "catalog " + escape(location.database)};
-}
-
 }  // namespace
 
 Catalog Catalog::create_draft(const CatalogLocation& location) {
@@ -33,13 +27,13 @@ Catalog Catalog::create_draft(const CatalogLocation& location) {
   if (::unlink(draft.database.c_str()) != 0 && errno != ENOENT) throw_errno(ExitStatus::repository, "remove", draft.database);
   use_engine_folder(draft.engine_folder);
   expect_room(draft.engine_folder);
-  static_cast<void>(firebird::Attachment::create(access_of(draft), false));
+  static_cast<void>(firebird::Attachment::create(catalog_access(draft), false));
   return Catalog(draft);
 }
 
 void Catalog::publish_draft(const CatalogLocation& location) {
   const CatalogLocation draft = draft_of(location);
-  firebird::Attachment::force_writes(access_of(draft));
+  firebird::Attachment::force_writes(catalog_access(draft));
   const Fd file(::open(draft.database.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file) throw_errno(ExitStatus::io, "open", draft.database);
   struct stat old{};

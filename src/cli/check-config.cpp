@@ -13,6 +13,7 @@ ExitStatus verb_check_config(const std::string& config) {
   fmt::print("  repository  {}\n", escape(settings.repository));
   fmt::print("  catalog     {}\n", settings.database.host.empty() ? "embedded Firebird, " + escape(settings.database.dbname)
                                                                   : escape(settings.database.dbname) + " at " + escape(settings.database.host) + " port " + std::to_string(settings.database.port));
+  if (!settings.database.backup.empty()) fmt::print("  its backup  {}\n", escape(settings.database.backup));
   fmt::print("  keeps       {} hourly, {} daily, {} weekly, {} monthly datasets a client\n", settings.hour, settings.day, settings.week, settings.month);
   for (const ClientSettings& client : settings.clients) {
     // Certificates are read as a run would read them.

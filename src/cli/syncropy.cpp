@@ -76,6 +76,8 @@ int operate(int argc, char** argv) {
   complete->add_option("WORD", words, "a dataset, then paths; the last is being typed");
   auto* sql = app.add_subcommand("sql", "ask the catalog: views DATASETS, FILES, FILE_HISTORY, ACLS, XATTRS");
   sql->add_option("QUERY", query, "a SELECT statement")->required();
+  auto* backup = app.add_subcommand("backup-catalog", "write a backup of the catalog, as Firebird's gbak does");
+  backup->add_option("FILE", path, "replaced when the backup is whole (default: database.backup of the configuration)");
   auto* rebuild = app.add_subcommand("rebuild-catalog", "make the catalog again, from the manifests alone");
   auto* verify = app.add_subcommand("verify", "read what is stored again, and hold it against manifests and digests");
   VerifyArguments verified;
@@ -113,6 +115,7 @@ int operate(int argc, char** argv) {
   }
   if (*complete) return static_cast<int>(verb_complete(config, words));
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
+  if (*backup) return static_cast<int>(verb_backup_catalog(config, path));
   if (*rebuild) return static_cast<int>(verb_rebuild_catalog(config));
   if (*verify) {
     if (!sample.empty()) verified.percent = parse_percent(sample);

@@ -36,6 +36,8 @@ ExitStatus verb_cat(const std::string& config, const std::string& dataset, const
 ExitStatus verb_check_config(const std::string& config);
 // What may follow: of `words`, a dataset and then paths in it, the last is being typed. Prints one a line, and nothing where it cannot tell.
 ExitStatus verb_complete(const std::string& config, const std::vector<std::string>& words);
+// `file` may be empty: the one that the configuration names.
+ExitStatus verb_backup_catalog(const std::string& config, const std::string& file);
 ExitStatus verb_rebuild_catalog(const std::string& config);
 struct VerifyArguments {
   std::string what;                 // CLIENT, CLIENT/TIER, a dataset; empty: all clients

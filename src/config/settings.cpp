@@ -102,12 +102,13 @@ void read_general(const Keys& keys, ServerSettings& settings) {
 }
 
 void read_database(const Keys& keys, ServerSettings& settings) {
-  keys.allow({"host", "port", "user", "password", "dbname"});
+  keys.allow({"host", "port", "user", "password", "dbname", "backup"});
   DatabaseSettings& database = settings.database;
   database.host = keys.text_or("host", {});
   database.port = static_cast<std::uint16_t>(keys.number_or("port", 3'050, 1, 65'535));
   database.user = keys.text_or("user", "SYSDBA");
   database.password = keys.secret("password");
+  database.backup = keys.file("backup");
   if (database.host.empty()) {
     database.dbname = keys.file("dbname");
     if (database.dbname.empty()) database.dbname = settings.repository + "/.syncropy/catalog.fdb";

@@ -18,6 +18,7 @@ struct DatabaseSettings {
   std::uint16_t port = 3050;
   std::string user = "SYSDBA";
   std::string password;      // may have come from a systemd credential
+  std::string backup;        // an absolute file that gets a backup of the database after each run; empty: none
   std::string dbname;        // embedded: an absolute file, default REPOSITORY/.syncropy/catalog.fdb; else what the server knows
 };
 

@@ -22,6 +22,7 @@
 #include "sd/message-ids.hpp"
 #include "sd/service.hpp"
 #include "server/agent-session.hpp"
+#include "server/backup-catalog.hpp"
 #include "server/plan.hpp"
 #include "server/progress.hpp"
 #include "server/record.hpp"
@@ -462,7 +463,8 @@ ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
     if (result == ExitStatus::success || result == status) continue;
     status = status == ExitStatus::success ? result : ExitStatus::several;
   }
-  return status;
+  const bool recorded = std::any_of(results.begin(), results.end(), [](ExitStatus result) { return result == ExitStatus::success || result == ExitStatus::partial; });
+  return recorded ? back_up_catalog(settings, repository, status) : status;
 }
 
 }  // namespace syncropy

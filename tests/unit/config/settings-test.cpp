@@ -80,7 +80,7 @@ TEST(Settings, SmallestYaml) {
 TEST(Settings, EveryKey) {
   const ServerSettings settings = parse_server_settings(
       "general: {repository: 'back up/', log_file: logs/x.log, log_level: Warning, parallel: 64}\n"
-      "database: {host: db, port: 3051, user: me, password: \"geheim: #1\", dbname: alias}\n"
+      "database: {host: db, port: 3051, user: me, password: \"geheim: #1\", dbname: alias, backup: b/catalog.fbk}\n"
       "dataset: {hour: 1, day: 10000, week: 2, month: 3}\n"
       "clients:\n"
       "  b: {host: /run/agent.socket, ssl: no, path: '/a, /b'}\n"
@@ -98,6 +98,7 @@ TEST(Settings, EveryKey) {
   EXPECT_EQ(settings.database.user, "me");
   EXPECT_EQ(settings.database.password, "geheim: #1");
   EXPECT_EQ(settings.database.dbname, "alias");
+  EXPECT_TRUE(settings.database.backup.ends_with("/b/catalog.fbk")) << settings.database.backup;
   EXPECT_EQ(settings.day, 10'000U);
   ASSERT_EQ(settings.clients.size(), 2U);
   EXPECT_EQ(settings.clients[0].name, "b");  // the file's order

@@ -1,0 +1,21 @@
+#pragma once
+// What Firebird's own tools do, done by the engine or the server itself (its Services API): a backup as of gbak(1), a validation as of gfix(1).
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "catalog/firebird.hpp"
+
+namespace syncropy::firebird {
+
+// Both take the database's Access, work while others use it, and throw DatabaseError about its subject.
+
+// A backup in gbak's format, of one moment, in pieces. Returns when all has come; what `take` throws ends it.
+void back_up(const Access& access, const std::string& database, const std::function<void(std::string_view piece)>& take);
+
+// Looks at the pages of all tables and indexes; `line` gets what is wrong. A table that another keeps writing for ten seconds is left out, and
+// `line` is told so.
+void validate(const Access& access, const std::string& database, const std::function<void(std::string_view text)>& line);
+
+}  // namespace syncropy::firebird
