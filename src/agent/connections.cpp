@@ -21,7 +21,8 @@ namespace {
 
 using Clock = Connections::Clock;
 
-constexpr std::size_t most_described = 4;  // sessions in the status line
+constexpr std::size_t most_described = 4;  // sessions in the status line, of which systemd takes 4,096 bytes
+constexpr std::size_t most_name_bytes = 255;
 constexpr std::chrono::seconds handshake_limit{10};  // in all, until a peer has proved who it is
 constexpr std::chrono::seconds refusal_limit{5};     // in all, to take in that it is refused
 
@@ -120,7 +121,7 @@ std::string Connections::describe_all() {
   for (Active& active : active_) {
     if (active.stage != Stage::known) continue;
     const std::uint64_t bytes = active.activity.bytes;
-    const ActivityFigures figures{active.who, active.activity.doing.load(), active.activity.entries, active.activity.files, bytes, active.rate.look(bytes, now)};
+    const ActivityFigures figures{active.who.size() <= most_name_bytes ? active.who : "a server with a long name", active.activity.doing.load(), active.activity.entries, active.activity.files, bytes, active.rate.look(bytes, now)};
     if (++known <= most_described) line += (line.empty() ? "" : "; ") + describe(figures);
   }
   if (known > most_described) line += "; and " + std::to_string(known - most_described) + " more";

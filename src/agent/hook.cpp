@@ -205,7 +205,7 @@ Ran ask_hook_worker(const AgentPolicy& policy, const Run& request, const std::st
   }
 }
 
-void serve_hook(Socket connection, const AgentPolicy& policy, uid_t asker) {
+void serve_hook(Socket connection, const std::function<AgentPolicy()>& load, uid_t asker) {
   const uid_t peer = peer_of(connection.fd);
   const SecuredStream agent = plain_stream(std::move(connection), silence_limit);
   FrameReader in(*agent.stream);
@@ -213,6 +213,7 @@ void serve_hook(Socket connection, const AgentPolicy& policy, uid_t asker) {
   std::optional<EndWatch> watch;  // outlives the try block: the agent is told before it is cut off
   try {
     check_asker(peer, asker);
+    const AgentPolicy policy = load();
     check_policy(policy);
     const Asked asked = take_request(in);
     watch.emplace(*agent.stream, in);
@@ -220,16 +221,6 @@ void serve_hook(Socket connection, const AgentPolicy& policy, uid_t asker) {
   } catch (const Error& error) {
     tell(out, error);
     throw;
-  }
-}
-
-void refuse_hook(Socket connection, const Error& why) noexcept {
-  try {
-    const SecuredStream agent = plain_stream(std::move(connection), silence_limit);
-    FrameWriter out(*agent.stream);
-    send_error(out, why);
-  } catch (const std::exception&) {
-    // It is refused either way.
   }
 }
 

@@ -22,11 +22,9 @@ namespace syncropy {
 [[nodiscard]] Ran ask_hook_worker(const AgentPolicy& policy, const Run& request, const std::string& server_name, const Interruption& interruption,
                                   const std::function<void(std::string_view)>& output);
 
-// The worker's side of one connection, to its end. `asker` (and root) may ask; who does, the kernel says. Throws Error, of which the agent has been
-// told, for whatever was not run: refused for a stranger, and for what the policy does not have run as root; Error(protocol) untold.
-void serve_hook(Socket connection, const AgentPolicy& policy, uid_t asker);
-
-// Tells the agent why nothing is run. Does not throw.
-void refuse_hook(Socket connection, const Error& why) noexcept;
+// The worker's side of one connection, to its end. `asker` (and root) may ask; who does, the kernel says. `load` reads the policy, once the asker is
+// known to be one. Throws Error, of which the agent has been told, for whatever was not run: refused for a stranger and for what the policy does
+// not have run as root, what `load` throws; and Error(protocol) for what is no request.
+void serve_hook(Socket connection, const std::function<AgentPolicy()>& load, uid_t asker);
 
 }  // namespace syncropy

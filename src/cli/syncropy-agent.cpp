@@ -143,23 +143,17 @@ uid_t user_id(const std::string& name) {
 int serve_one_hook(const Arguments& arguments) {
   PassedSockets passed = take_sockets();
   if (!passed.connection) throw Error(ExitStatus::usage, "a hook worker is handed a connection by the service manager, and there is none", "start syncropy-hook.socket");
-  Socket connection = adopt_connection(std::move(passed.connection));
-  const std::string file = arguments.policy_file.empty() ? default_policy() : arguments.policy_file;
-  AgentPolicy policy;
-  uid_t asker = 0;
   try {
-    policy = load_agent_policy(file, PolicyUse::hooks);
-    asker = user_id(arguments.hook_user);
-  } catch (const Error& error) {
-    refuse_hook(std::move(connection), error);
-    return report_failure("syncropy-agent", error, message_id::not_started);
-  }
-  try {
-    serve_hook(std::move(connection), policy, asker);
+    const uid_t asker = user_id(arguments.hook_user);
+    serve_hook(adopt_connection(std::move(passed.connection)), [&] { return load_agent_policy(arguments.policy_file.empty() ? default_policy() : arguments.policy_file, PolicyUse::hooks); }, asker);
     return 0;
   } catch (const Error& error) {
-    if (error.status() != ExitStatus::refused) throw;
-    return report_failure("syncropy-agent", error, message_id::hook_refused);
+    switch (error.status()) {
+      case ExitStatus::refused: return report_failure("syncropy-agent", error, message_id::hook_refused);
+      case ExitStatus::config:
+      case ExitStatus::no_input: return report_failure("syncropy-agent", error, message_id::not_started);
+      default: throw;
+    }
   }
 }
 

@@ -192,14 +192,7 @@ std::vector<std::string> Keys::paths(std::string_view key) const {
       throw error(key, "the path '" + escape(path) + "' in '" + std::string(key) + "' " + why, "correct it");
     found.push_back(std::move(normal));
   }
-  auto relative = [](const std::string& path) { return std::string_view(path).substr(1); };
-  std::sort(found.begin(), found.end(), [&](const std::string& a, const std::string& b) { return compare_paths(relative(a), relative(b)) < 0; });
-  std::vector<std::string> outer;
-  for (std::string& path : found) {
-    const bool inside = !outer.empty() && (outer.back() == "/" || path == outer.back() || path.starts_with(outer.back() + "/"));
-    if (!inside) outer.push_back(std::move(path));
-  }
-  return outer;
+  return outermost(std::move(found));
 }
 
 std::string Keys::absolute_or_credential(std::string_view key, const std::string& name) const {
@@ -242,6 +235,17 @@ std::string Keys::secret(std::string_view key) const {
   if (secret.ends_with('\n')) secret.pop_back();
   if (secret.find('\0') != std::string::npos || secret.empty()) throw error(key, "the credential '" + name + "' is empty or has a NUL byte in it", "make it anew: systemd.exec(5), LoadCredential=");
   return secret;
+}
+
+std::vector<std::string> outermost(std::vector<std::string> found) {
+  auto relative = [](const std::string& path) { return std::string_view(path).substr(1); };
+  std::sort(found.begin(), found.end(), [&](const std::string& a, const std::string& b) { return compare_paths(relative(a), relative(b)) < 0; });
+  std::vector<std::string> outer;
+  for (std::string& path : found) {
+    const bool inside = !outer.empty() && (outer.back() == "/" || path == outer.back() || path.starts_with(outer.back() + "/"));
+    if (!inside) outer.push_back(std::move(path));
+  }
+  return outer;
 }
 
 std::string suggest(std::string_view name, const std::vector<std::string_view>& known) {

@@ -66,6 +66,9 @@ class Keys {
   int line_;
 };
 
+// Absolute, normalised paths: sorted, and without those that lie in another.
+[[nodiscard]] std::vector<std::string> outermost(std::vector<std::string> paths);
+
 // ", did you mean 'x'?" or "known are a, b, c": the remedy for a name that is none of `known`.
 [[nodiscard]] std::string suggest(std::string_view name, const std::vector<std::string_view>& known);
 

@@ -10,6 +10,7 @@
 #include "util/escape.hpp"
 #include "util/fd.hpp"
 #include "util/file.hpp"
+#include "util/ownership.hpp"
 
 namespace syncropy {
 namespace {
@@ -59,7 +60,8 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file, P
   policy.plain = choice_of<PlainPolicy>(keys, "plain", {{"none", PlainPolicy::none}, {"loopback", PlainPolicy::loopback}, {"any", PlainPolicy::any}}, PlainPolicy::none);
   // A list that is there and empty allows nothing: it was meant to say so.
   if (top.find("read") != nullptr) policy.read = keys.paths("read");
-  policy.deny = keys.paths("deny");
+  for (std::string& path : keys.paths("deny")) policy.deny.push_back(std::move(path));
+  policy.deny = outermost(std::move(policy.deny));
   policy.restore = choice_of<bool>(keys, "restore", {{"refuse", false}, {"accept", true}}, false);
   if (top.find("restore_to") != nullptr) policy.restore_to = keys.paths("restore_to");
   policy.commands = choice_of<CommandPolicy>(keys, "commands", {{"none", CommandPolicy::none}, {"named", CommandPolicy::named}, {"any", CommandPolicy::any}}, CommandPolicy::named);
@@ -76,10 +78,14 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file, P
 }
 
 AgentPolicy load_agent_policy(const std::string& file, PolicyUse use) {
-  const Fd fd = open_config(file, "syncropy-agent.yaml(5)");
+  const std::string real = resolved_path(file);
+  // Looked at before it is opened, and opened where it really is: whoever could swap it in between could write one of these folders.
+  const std::string above = real.empty() ? "" : changeable_above(real, ::geteuid());
+  if (!above.empty()) throw Error(ExitStatus::refused, "others than root may write " + escape(above) + ", which the policy " + escape(file) + " is in", "chown root " + escape(above) + " && chmod go-w " + escape(above));
+  const Fd fd = open_config(real.empty() ? file : real, "syncropy-agent.yaml(5)");
   struct stat st{};
   if (::fstat(fd.get(), &st) != 0) throw_errno(ExitStatus::config, "look at", file);
-  if ((st.st_uid != 0 && st.st_uid != ::geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+  if (!only_owner_writes(st, ::geteuid()))
     throw Error(ExitStatus::refused, "others than root may write the policy " + escape(file), "chown root " + escape(file) + " && chmod go-w " + escape(file));
   return parse_agent_policy(read_all(fd.get(), limits::config_bytes, ExitStatus::config, file), file, use);
 }

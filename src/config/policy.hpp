@@ -27,7 +27,8 @@ struct AgentPolicy {
   std::vector<std::string> pins;          // key `sslpin`: PEM files of accepted server certificates; without CA: ssl_certificate itself
   PlainPolicy plain = PlainPolicy::none;  // key `plain`: connections without TLS that are taken; AF_UNIX always is
   std::vector<std::string> read{"/"};     // absolute folders or files that may be read
-  std::vector<std::string> deny;          // absolute; left out of every listing and never read
+  // Absolute; left out of every listing and never read. Always among them: what systemd has decrypted for services, which stands on no disk.
+  std::vector<std::string> deny{"/run/credentials"};
   bool restore = false;                   // key `restore`: accept | refuse; what a restore worker may do
   std::vector<std::string> restore_to{"/"};  // absolute folders that restores may write in; `deny` stays as it is
   CommandPolicy commands = CommandPolicy::named;
@@ -44,7 +45,7 @@ struct AgentPolicy {
 enum class PolicyUse { connections, hooks };
 
 // Reads and checks FILE like load_server_settings does; besides, FILE must belong to root or the calling user and be
-// writable by nobody else (ExitStatus::refused otherwise).
+// writable by nobody else, and nobody else may put another into its place (ExitStatus::refused otherwise).
 [[nodiscard]] AgentPolicy load_agent_policy(const std::string& file, PolicyUse use = PolicyUse::connections);
 
 // The same for a text that is at hand, whoever it belongs to.

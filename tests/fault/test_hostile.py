@@ -537,6 +537,24 @@ def test_agent_ends_a_session_that_breaks_the_protocol(agent, name):
     assert agent.running.runs()
 
 
+def test_agent_takes_nothing_while_a_command_runs(lab):
+    """A server that asks for more ends the session, and the command with it: it does not pile up work behind one that never ends."""
+    with harness.World(lab) as world:
+        trees.small(world.source)
+        world.running = world.plain_agent(policy={"commands": "any"})
+        path = inside(world, "top")
+        for type, payload in ((wire.RUN, Writer().byte(1).string("true").unsigned(5).byte(0).bytes), (wire.LIST, wire.list_request([path])),
+                              (wire.FETCH, wire.fetch([wire.Request(1, path, REGULAR, True)])), (wire.CREDIT, Writer().unsigned(1).bytes), (wire.BYE, b"")):
+            connection = connect(world)
+            connection.send(wire.RUN, Writer().byte(1).string("echo $$; exec sleep 60").unsigned(60).byte(0).bytes)
+            type_, output = connection.receive()
+            assert type_ == wire.OUTPUT
+            connection.send(type, payload)
+            ends(connection)
+            harness.wait_until(lambda pid=int(output): not os.path.exists(f"/proc/{pid}"), "the command ends", 5)
+        assert world.running.runs()
+
+
 def test_agent_ends_a_session_of_bad_frames(agent):
     for data in (struct.pack("<IB", 1 << 30, wire.LIST), wire.frame(wire.LIST | wire.PACKED, alphabet.pack(bytes(1 << 28), 1)), os.urandom(1_000)):
         connection = connect(agent, features=1)

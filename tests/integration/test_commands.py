@@ -150,6 +150,19 @@ def test_one_that_ignores_sigterm_is_killed_too(commands):
     assert "did not end" in done.err and time.monotonic() - began < 12
 
 
+@pytest.mark.parametrize("policy, finishes", [({}, False), ({"commands_if_cut": "finish"}, True)])
+def test_a_server_that_dies_takes_its_command_with_it(commands, policy, finishes):
+    """Unless the policy lets it finish: a dump that nobody waits for, a filesystem that nobody thaws."""
+    hook(commands, "slow", f"trap 'touch {commands.marks}/asked; exit 1' TERM; touch {commands.marks}/begun; sleep 1.5 & wait; touch {commands.marks}/finished")
+    commands.set_up(policy, pre_command="slow")
+    run = commands.start("-c", commands.configuration, "-H")
+    harness.wait_until(lambda: (commands.marks / "begun").exists(), "it runs")
+    run.kill()
+    run.wait()
+    harness.wait_until(lambda: len(marks(commands)) == 2, "it ends")
+    assert set(marks(commands)) == {"begun", "finished" if finishes else "asked"}
+
+
 def test_a_child_left_behind_does_not_hold_up_the_run(commands):
     commands.set_up({"commands": "any"}, pre_command=f"sleep 30 & echo $! >{commands.marks}/child")
     assert commands.run().seconds < 5

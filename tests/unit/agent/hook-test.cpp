@@ -46,7 +46,7 @@ struct Hook : testing::Test {
       pollfd readable{listeners[0].get(), POLLIN, 0};
       if (::poll(&readable, 1, 10'000) <= 0) return;
       try {
-        serve_hook(accept_from(listeners[0].get()), working, asker);
+        serve_hook(accept_from(listeners[0].get()), [this] { return working; }, asker);
       } catch (const Error& error) {
         said = error.what();
       }

@@ -56,7 +56,7 @@ TEST(Policy, EveryOtherKey) {
   EXPECT_EQ(policy.pins, (std::vector<std::string>{"/etc/syncropy/p", "/etc/syncropy/q"}));
   EXPECT_EQ(policy.plain, PlainPolicy::loopback);
   EXPECT_EQ(policy.read, (std::vector<std::string>{"/etc", "/home"}));
-  EXPECT_EQ(policy.deny, (std::vector<std::string>{"/etc/shadow", "/root"}));
+  EXPECT_EQ(policy.deny, (std::vector<std::string>{"/etc/shadow", "/root", "/run/credentials"}));
   EXPECT_EQ(policy.commands, CommandPolicy::any);
   EXPECT_EQ(policy.hooks_folder, "/hooks");
   EXPECT_EQ(policy.connections, 1U);
@@ -85,7 +85,7 @@ struct PolicyExample : testing::Test {
 TEST_F(PolicyExample, Loads) {
   const AgentPolicy policy = parse_agent_policy(read_file(AT_FDCWD, CONF_FOLDER "/agent.yaml.example", 1U << 20, ExitStatus::config), file);
   EXPECT_EQ(policy.servers, std::vector<std::string>{"backup.example.org"});
-  EXPECT_EQ(policy.deny.size(), 3U);
+  EXPECT_EQ(policy.deny.size(), 4U);
   EXPECT_EQ(policy.ssl_key, credentials.path() + "/syncropy-agent.key");
   EXPECT_EQ(policy.commands, CommandPolicy::named);
 }
@@ -130,6 +130,14 @@ TEST(Policy, WrongOnesNameTheLine) {
   }
 }
 
+// Decrypted for services, on no disk: not into a backup by oversight.
+TEST(Policy, CredentialsAreAlwaysDenied) {
+  EXPECT_EQ(AgentPolicy().deny, std::vector<std::string>{"/run/credentials"});
+  EXPECT_EQ(parse("deny: []\n").deny, std::vector<std::string>{"/run/credentials"});
+  EXPECT_EQ(parse("deny: /run\n").deny, std::vector<std::string>{"/run"});
+  EXPECT_EQ(parse("deny: /run/credentials/x\n").deny, std::vector<std::string>{"/run/credentials"});
+}
+
 // A hook worker is handed no credential, and needs none.
 TEST(Policy, HooksNeedNoTls) {
   const std::string text = "sslcert: c\nsslkey: credential:syncropy-agent.key\ncommands_as: root\ncommands_if_cut: finish\n";
@@ -155,6 +163,12 @@ TEST(Policy, OthersMayNotWriteIt) {
   }
   ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
   EXPECT_EQ(load_agent_policy(path).plain, PlainPolicy::any);
+  // Nor put another into its place.
+  ASSERT_EQ(::chmod(scratch.path().c_str(), 0777), 0);
+  const Error error = failure_of([&] { static_cast<void>(load_agent_policy(path)); });
+  EXPECT_EQ(error.status(), ExitStatus::refused);
+  EXPECT_TRUE(has(error, "chmod go-w " + scratch.path())) << error.line();
+  ASSERT_EQ(::chmod(scratch.path().c_str(), 0755), 0);
   if (::geteuid() == 0) {
     ASSERT_EQ(::chown(path.c_str(), 65'534, 65'534), 0);
     EXPECT_EQ(failure_of([&] { static_cast<void>(load_agent_policy(path)); }).status(), ExitStatus::refused);
