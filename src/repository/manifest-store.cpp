@@ -94,6 +94,11 @@ const SegmentInfo* ManifestReader::at_segment() const {
   return reader_ && !reader_->at_end() ? nullptr : segment(next_segment_);
 }
 
+void ManifestReader::go_to_segment(std::size_t number) {
+  reader_.reset();
+  next_segment_ = number;
+}
+
 void ManifestReader::skip_segment() {
   reader_.reset();
   ++next_segment_;

@@ -54,6 +54,8 @@ class ManifestReader {
   // The segment that the next entry begins; null inside a segment and at the end.
   [[nodiscard]] const SegmentInfo* at_segment() const;
   void skip_segment();
+  // The next entry is the first of segment `number` of the index.
+  void go_to_segment(std::size_t number);
   // Skips whole segments before the one that `path` can be in; only before the first next(), and where there is an index.
   void seek(std::string_view path);
 

@@ -42,6 +42,7 @@ class Recycling {
   void changed(const Entry& was, const Entry& is) {
     count();
     if (was.stat.type == FileType::folder && is.stat.type == FileType::folder) {
+      builder_.check_folder(was);  // its time tells nothing once it is set
       if (was.stat.mtime != is.stat.mtime) touch_as(is);
       return;
     }
@@ -80,7 +81,7 @@ class Recycling {
       return touch_as(is);
     }
     LinkResult result = builder_.link_previous(is);
-    if (result == LinkResult::copy_needed) result = builder_.copy_previous(is, is.stat.mtime);
+    if (result == LinkResult::copy_needed) result = builder_.copy_previous(is);
     if (result != LinkResult::linked) throw TooDifferent{};
   }
 

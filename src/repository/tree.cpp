@@ -84,24 +84,25 @@ void TreeBuilder::refuse_surplus(std::string_view path) const {
   if (recycled_ && errno == EEXIST) throw SpareUnfit("holds a name that it should not:", path);
 }
 
-Fd TreeBuilder::open_previous(const Entry& entry) {
+Fd TreeBuilder::open_previous(std::string_view path, std::uint64_t size) {
   if (!has_previous_) return Fd();
-  const int from = previous_.move_to(parent_of(entry.path));
+  const int from = previous_.move_to(parent_of(path));
   if (from < 0) return Fd();
-  Fd file(::openat(from, std::string(name_of(entry.path)).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  Fd file(::openat(from, std::string(name_of(path)).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat st{};
-  if (file && (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) != entry.stat.size)) return Fd();
+  if (file && (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) != size)) return Fd();
   return file;
 }
 
-LinkResult TreeBuilder::copy_previous(const Entry& entry, Timestamp mtime) {
+LinkResult TreeBuilder::copy_previous(const Entry& entry, std::string_view source) {
   if (entry.stat.type == FileType::symlink) {
-    make_symlink(entry.path, entry.details.link_target, mtime);
+    make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
     return LinkResult::linked;
   }
-  Fd from = open_previous(entry);
+  if (source.empty()) source = entry.path;
+  Fd from = open_previous(source, entry.stat.size);
   if (!from) return LinkResult::missing;
-  FileSink sink = create_file(entry.path, true);
+  FileSink sink = create_file(entry.path, source);
   sink.write_at_once();
   bool good = true;
   try {
@@ -116,7 +117,7 @@ LinkResult TreeBuilder::copy_previous(const Entry& entry, Timestamp mtime) {
       sink.keep(static_cast<std::uint64_t>(begin), end - static_cast<std::uint64_t>(begin));
       at = end;
     }
-    good = entry.digest && sink.finish(entry.stat.size, mtime) == *entry.digest;
+    good = entry.digest && sink.finish(entry.stat.size, entry.stat.mtime) == *entry.digest;
   } catch (const PredecessorDamaged&) {
     good = false;
   }
@@ -198,7 +199,7 @@ void TreeBuilder::check_folder(const Entry& entry) {
   if (!has_time(st, entry.stat.mtime)) throw SpareUnfit("was changed by somebody in folder", entry.path);
 }
 
-FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) {
+FileSink TreeBuilder::create_file(std::string_view path, std::string_view predecessor_path) {
   const std::string name(name_of(path));
   Fd file(::openat(folder(parent_of(path)), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
   if (!file) {
@@ -206,9 +207,9 @@ FileSink TreeBuilder::create_file(std::string_view path, bool with_predecessor) 
     throw_errno(ExitStatus::repository, "create the stored file", path);
   }
   Fd predecessor;
-  if (with_predecessor && has_previous_) {
-    const int from = previous_.move_to(parent_of(path));
-    if (from >= 0) predecessor = Fd(::openat(from, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!predecessor_path.empty() && has_previous_) {
+    const int from = previous_.move_to(parent_of(predecessor_path));
+    if (from >= 0) predecessor = Fd(::openat(from, std::string(name_of(predecessor_path)).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   }
   return FileSink(std::move(file), std::move(predecessor), std::string(path));
 }

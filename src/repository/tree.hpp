@@ -38,8 +38,9 @@ class TreeBuilder {
   // Links `entry` (regular file or symbolic link) from the dataset before, where it is at `from`, or at the same path if that is empty,
   // after checking that what is stored there has the type, size and mtime of its manifest entry.
   [[nodiscard]] LinkResult link_previous(const Entry& entry, std::string_view from = {});
-  // A copy of the stored file before, with this mtime, its content checked against `digest`; a clone where the filesystem can.
-  [[nodiscard]] LinkResult copy_previous(const Entry& entry, Timestamp mtime);
+  // A copy of the file that is stored in the dataset before, likewise, with the entry's mtime, its content checked against the entry's digest; a
+  // clone where the filesystem can.
+  [[nodiscard]] LinkResult copy_previous(const Entry& entry, std::string_view from = {});
   // A second name for a file of this tree; a copy where it has all the names its filesystem allows.
   void link_within(std::string_view leader, const Entry& entry);
   void make_symlink(std::string_view path, const std::string& target, Timestamp mtime);
@@ -53,10 +54,10 @@ class TreeBuilder {
   [[nodiscard]] Timestamp folder_time(std::string_view path);
   // Of a recycled tree: throws SpareUnfit unless the folder's mtime is that of `entry`, as nobody has put a name into it or taken one out.
   void check_folder(const Entry& entry);
-  // `with_predecessor`: opens the same path of the dataset before for keep().
-  [[nodiscard]] FileSink create_file(std::string_view path, bool with_predecessor);
+  // `predecessor`: a path of the dataset before, for keep(); may have no data, and then there is none.
+  [[nodiscard]] FileSink create_file(std::string_view path, std::string_view predecessor);
   // The stored file of the dataset before, for reading; empty where there is none of that size.
-  [[nodiscard]] Fd open_previous(const Entry& entry);
+  [[nodiscard]] Fd open_previous(std::string_view path, std::uint64_t size);
   void set_folder_time(std::string_view path, Timestamp mtime);
 
  private:

@@ -211,7 +211,7 @@ void Pipeline::link_batch(Worker& worker, EntryBatch& batch) {
       ++linked;
       continue;
     }
-    if (result == LinkResult::copy_needed && item.link_from.empty() && worker.builder().copy_previous(item.entry, item.entry.stat.mtime) == LinkResult::linked) {
+    if (result == LinkResult::copy_needed && worker.builder().copy_previous(item.entry, item.link_from) == LinkResult::linked) {
       ++new_files_;
       new_bytes_ += item.entry.stat.size;
       continue;
@@ -242,7 +242,7 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
       static_cast<void>(get_id(frame.payload));
       if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject("began a file that it should not");
       worker.make_room(*flight.item);
-      worker.sinks.emplace(id, worker.builder().create_file(flight.item->entry.path, takes_known(flight))).first->second.call_between([this] { check_on(); });
+      worker.sinks.emplace(id, worker.builder().create_file(flight.item->entry.path, takes_known(flight) ? std::string_view(flight.before->path) : std::string_view())).first->second.call_between([this] { check_on(); });
       return;
     case MessageType::data: {
       const Data data = get_data(frame.payload);
@@ -322,7 +322,7 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
   Digest digest;
   if (file.content == Content::here) {
     worker.make_room(*flight.item);
-    FileSink sink = worker.builder().create_file(path, false);
+    FileSink sink = worker.builder().create_file(path, {});
     if (!file.bytes.empty()) sink.data(0, file.bytes);
     progress_.received_bytes += file.bytes.size();
     digest = sink.finish(file.stat.size, file.stat.mtime);
@@ -348,19 +348,19 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
 // stored inode is never modified. A recycled tree may have that link already.
 bool Pipeline::take_over(Worker& worker, Item& item, const Entry& before) {
   const Entry& entry = item.entry;
-  if (item.occupied && before.stat.mtime == entry.stat.mtime && worker.builder().is_stored(before)) {
+  if (item.occupied && before.path == entry.path && before.stat.mtime == entry.stat.mtime && worker.builder().is_stored(before)) {
     item.occupied = false;
     ++progress_.linked;
     return true;
   }
   worker.make_room(item);
   LinkResult result = LinkResult::copy_needed;
-  if (before.stat.mtime == entry.stat.mtime) result = worker.builder().link_previous(before);
+  if (before.stat.mtime == entry.stat.mtime) result = worker.builder().link_previous(entry, before.path);
   if (result == LinkResult::linked) {
     ++progress_.linked;
     return true;
   }
-  if (result == LinkResult::missing || worker.builder().copy_previous(before, entry.stat.mtime) != LinkResult::linked) return false;
+  if (result == LinkResult::missing || worker.builder().copy_previous(entry, before.path) != LinkResult::linked) return false;
   ++new_files_;
   new_bytes_ += entry.stat.size;
   return true;

@@ -69,7 +69,7 @@ struct InodeKeyHash {
 struct Flight {
   EntryBatch* batch = nullptr;
   Item* item = nullptr;
-  std::optional<Entry> before;      // the same path in the dataset before, a regular file with content
+  std::optional<Entry> before;      // in the dataset before: a regular file with content, of the same path or the same inode
   bool offer_known = true;          // its digest goes with the request
   std::optional<InodeKey> leads;
   bool answered = false;            // its closing answer has arrived

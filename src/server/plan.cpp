@@ -14,6 +14,7 @@
 #include "repository/damage.hpp"
 #include "repository/tree.hpp"
 #include "sd/journal.hpp"
+#include "server/moved.hpp"
 #include "server/pipeline.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
@@ -24,6 +25,9 @@ namespace {
 
 // Below this a changed file is sent whole: its block digests would cost a reading here to save little there.
 constexpr std::uint64_t delta_threshold = 4U << 20;
+// Files that are new by their path are looked for under other names once there are so many of them, or they hold so much: for fewer, reading
+// the whole manifest costs more than transferring them.
+constexpr std::uint64_t moved_files = 64, moved_bytes = 1U << 20;
 constexpr std::size_t fetch_payload = 256U << 10;
 constexpr std::uint64_t told_problems = 1'000;  // one by one; of the others their number
 
@@ -41,7 +45,9 @@ class Planner {
     Fd previous_manifest;
     if (previous) {
       previous_manifest = open_manifest(previous->folder);
-      before_.emplace(previous_manifest.duplicate(), client.name + "/" + std::string(name_of(previous->info.tier)) + "/" + previous->info.name);
+      previous_name_ = client.name + "/" + std::string(name_of(previous->info.tier)) + "/" + previous->info.name;
+      before_.emplace(previous_manifest.duplicate(), previous_name_);
+      previous_manifest_ = previous_manifest.duplicate();
       previous_index = &before_->index();
       damaged_ = DamageList::read(previous->folder.get());
       same_acl_setting_ = previous->info.acl == client.acl;
@@ -60,7 +66,10 @@ class Planner {
       if (outbox_.size() < limits::fetch_window && plan()) {
         busy = true;
       } else if (const std::optional<std::uint64_t> listed = pipeline_->listing_end(); listed && listing_.empty()) {
-        if (!listing_done_) end_listing(*listed);
+        if (!listing_done_) {
+          end_listing(*listed);
+          continue;
+        }
         if (outbox_.empty() && pipeline_->is_idle()) break;
       }
       if (!busy) pipeline_->wait(seen);
@@ -99,10 +108,14 @@ class Planner {
     }
     ByteReader in(std::string_view(listing_).substr(listing_at_), ExitStatus::protocol, "the agent's listing");
     const std::size_t all = in.remaining();
+    bool released = false;
     while (!in.at_end()) {
       if (batch_ != nullptr && batch_->items.size() == limits::batch_items) seal();
       if (batch_ == nullptr) {
-        if (!pipeline_->has_room()) break;
+        if (!pipeline_->has_room()) {
+          released = release_held();  // the line may be full because of them
+          break;
+        }
         batch_ = &pipeline_->open_batch();
       }
       ListedEntry listed = get_listed_entry(in, listing_path_);
@@ -111,7 +124,7 @@ class Planner {
       plan_entry(std::move(listed));
     }
     listing_at_ += all - in.remaining();
-    if (!in.at_end()) return in.remaining() != all;
+    if (!in.at_end()) return released || in.remaining() != all;
     listing_.clear();
     agent_.send_credit(1);
     return true;
@@ -170,7 +183,6 @@ class Planner {
     batch_bytes_ += item.entry.path.size();
     item.entry.stat = listed.stat;
     if (known && !damaged && old_.stat.type == FileType::regular && listed.stat.type == FileType::regular && old_.digest) {
-      batch_bytes_ += bytes_of(old_);
       flight.before = std::move(old_);
     }
     if (known) have_old_ = false;
@@ -178,13 +190,37 @@ class Planner {
       item.entry.flags = unread;  // the agent has said why
       return;
     }
+    if (flight.before) batch_bytes_ += bytes_of(*flight.before);
+    const bool may_be_moved = before_ && listed.stat.type == FileType::regular && listed.stat.size > 0 &&
+                              (!flight.before || flight.before->stat.inode != listed.stat.inode);
     if (has_other_names(item.entry.stat)) {
       const Pipeline::Part part = pipeline_->join_group(flight, listed.stat.filesystem, nullptr);
       if (part == Pipeline::Part::linked) link(item, true);
       if (part != Pipeline::Part::leads) return;
     }
     pipeline_->add_pending(*batch_);
+    if (may_be_moved) return hold(std::move(flight));
     outbox_.push_back(std::move(flight));
+  }
+
+  // Files that the dataset before may have under other names wait here, until there are enough of them to look.
+  void hold(Flight&& flight) {
+    held_bytes_ += flight.item->entry.stat.size;
+    held_.push_back(std::move(flight));
+    if (!moved_ && held_.size() < moved_files && held_bytes_ < moved_bytes) return;
+    if (!moved_) moved_.emplace(previous_manifest_.duplicate(), previous_name_);
+    for (Flight& held : held_)
+      if (std::optional<Entry> found = moved_->find(held.item->entry.stat); found && !damaged_.has(found->path)) held.before = std::move(found);
+    static_cast<void>(release_held());
+  }
+
+  // True when there were any.
+  bool release_held() {
+    if (held_.empty()) return false;
+    for (Flight& held : held_) outbox_.push_back(std::move(held));
+    held_.clear();
+    held_bytes_ = 0;
+    return true;
   }
 
   // What must be done to the tree in the manifest's order, before anything is put there.
@@ -272,6 +308,7 @@ class Planner {
       have_old_ = false;
     }
     seal();
+    static_cast<void>(release_held());
     listing_done_ = true;
     progress_.stage = "receiving";
   }
@@ -311,14 +348,17 @@ class Planner {
     request.type = flight.item->entry.stat.type;
     request.acl = client_.acl;
     if (!flight.offer_known || !flight.before) return request;
-    request.known = flight.before->digest;
-    if (flight.before->stat.size >= delta_threshold) offer_blocks(request, *flight.before);
+    const Entry &before = *flight.before, &now = flight.item->entry;
+    request.known = before.digest;
+    // With size and mtime the same it is its attributes that changed, most likely: the agent reads it once, and nothing is read here.
+    const bool likely_same = before.stat.size == now.stat.size && before.stat.mtime == now.stat.mtime;
+    if (before.stat.size >= delta_threshold && !likely_same) offer_blocks(request, before);
     return request;
   }
 
   // Digests of the blocks that are stored here, as far as they can be read.
   void offer_blocks(FetchRequest& request, const Entry& before) {
-    const Fd file = builder_.open_previous(before);
+    const Fd file = builder_.open_previous(before.path, before.stat.size);
     if (!file) return;
     request.block_bytes = limits::smallest_block;
     while ((before.stat.size + request.block_bytes - 1) / request.block_bytes > limits::blocks) request.block_bytes *= 2;
@@ -391,6 +431,11 @@ class Planner {
   TreeBuilder builder_;
   TreeBuilder left_builder_;  // for the times of folders that are left, far behind where the other one is
   std::optional<ManifestReader> before_;
+  Fd previous_manifest_;
+  std::string previous_name_;
+  std::optional<MovedFiles> moved_;
+  std::vector<Flight> held_;
+  std::uint64_t held_bytes_ = 0;  // of their content
   DamageList damaged_;  // of the dataset before
   std::optional<ManifestWriter> writer_;
   bool same_acl_setting_ = true;

@@ -54,9 +54,10 @@ def test_nothing_changed(small):
     segments = [{segment.stat().st_ino for segment in (dataset.folder / "manifest").glob("*.zst")} for dataset in (first, second)]
     assert segments[0] == segments[1]
     # Nor does the catalog grow.
-    rows = small.sql("SELECT COUNT(*) FROM file_history")
+    versions = f"SELECT COUNT(*) FROM file_history WHERE path STARTING WITH '{small.source}/'"
+    rows = small.sql(versions)
     small.run()
-    assert small.sql("SELECT COUNT(*) FROM file_history") == rows
+    assert small.sql(versions) == rows != ["0"]
 
 
 def append(source):

@@ -26,7 +26,7 @@ class Tree : public testing::Test {
   Entry store(const std::string& path, const std::string& content) {
     const Entry entry = file_entry(path, content);
     TreeBuilder old(open("old"), Fd());
-    FileSink sink = old.create_file(path, false);
+    FileSink sink = old.create_file(path, {});
     if (!content.empty()) sink.data(0, content);
     static_cast<void>(sink.finish(content.size(), entry.stat.mtime));
     return entry;
@@ -63,14 +63,29 @@ TEST_F(Tree, WhatIsStoredOtherwiseThanItsManifestSaysIsNotLinked) {
 
 TEST_F(Tree, ACopyIsCheckedAgainstItsDigest) {
   const Entry entry = store("d/f", "content");
+  Entry touched = entry;
+  touched.stat.mtime = {5, 0};
   TreeBuilder builder(open("new"), open("old"));
-  EXPECT_EQ(builder.copy_previous(entry, {5, 0}), LinkResult::linked);
+  EXPECT_EQ(builder.copy_previous(touched), LinkResult::linked);
   EXPECT_NE(inode("new/d/f"), inode("old/d/f"));
   fs::remove(scratch.path() + "/new/d/f");
   fs::permissions(scratch.path() + "/old/d/f", fs::perms::owner_all);
   std::ofstream(scratch.path() + "/old/d/f") << "CONTENT";
-  EXPECT_EQ(builder.copy_previous(entry, {5, 0}), LinkResult::missing);
+  EXPECT_EQ(builder.copy_previous(touched), LinkResult::missing);
   EXPECT_FALSE(fs::exists(scratch.path() + "/new/d/f")) << "nothing half done is left";
+}
+
+TEST_F(Tree, AFileIsTakenOverUnderAnotherName) {
+  Entry entry = store("d/f", "content");
+  TreeBuilder builder(open("new"), open("old"));
+  entry.path = "moved";
+  EXPECT_EQ(builder.link_previous(entry, "d/f"), LinkResult::linked);
+  EXPECT_EQ(inode("new/moved"), inode("old/d/f"));
+  entry.path = "d/copied";
+  entry.stat.mtime = {5, 0};
+  EXPECT_EQ(builder.copy_previous(entry, "d/f"), LinkResult::linked);
+  EXPECT_NE(inode("new/d/copied"), inode("old/d/f"));
+  EXPECT_EQ(builder.copy_previous(entry, "d/nowhere"), LinkResult::missing);
 }
 
 TEST_F(Tree, WithAllLinksUsedUpACopyIsMade) {
@@ -84,7 +99,7 @@ TEST_F(Tree, WithAllLinksUsedUpACopyIsMade) {
   // ext4 ends at 65,000; other filesystems may go on.
   EXPECT_EQ(result, made < 70'000 ? LinkResult::copy_needed : LinkResult::linked);
   if (result == LinkResult::copy_needed) {
-    EXPECT_EQ(builder.copy_previous(entry, entry.stat.mtime), LinkResult::linked);
+    EXPECT_EQ(builder.copy_previous(entry), LinkResult::linked);
   }
   EXPECT_TRUE(fs::exists(scratch.path() + "/new/d/f"));
 }
@@ -93,13 +108,13 @@ TEST_F(Tree, SymbolicLinksAreStoredAndNeverFollowed) {
   TreeBuilder builder(open("new"), Fd());
   builder.make_symlink("d/out", "/etc", {7, 8});
   EXPECT_EQ(fs::read_symlink(scratch.path() + "/new/d/out"), "/etc");
-  EXPECT_THROW(static_cast<void>(builder.create_file("d/out/passwd", false)), Error);
+  EXPECT_THROW(static_cast<void>(builder.create_file("d/out/passwd", {})), Error);
   EXPECT_THROW(builder.make_folder("d/out/x"), Error);
 }
 
 TEST_F(Tree, NamesOfOneInodeStayTogether) {
   TreeBuilder builder(open("new"), Fd());
-  FileSink sink = builder.create_file("d/a", false);
+  FileSink sink = builder.create_file("d/a", {});
   sink.data(0, "x");
   static_cast<void>(sink.finish(1, {1, 2}));
   builder.link_within("d/a", file_entry("b", "x"));
