@@ -170,7 +170,7 @@ void Connections::serve_one(Active& active, Socket socket) {
   const std::string peer = escape(socket.peer);
   try {
     SecuredStream secured = secure(active, std::move(socket));
-    active.who = secured.peer.names.empty() ? secured.peer.plain : secured.peer.names.front();
+    active.who = name_of(secured.peer);
     enter(active, Stage::known);
     secured.stream = std::make_unique<CountedStream>(std::move(secured.stream), active.activity);
     log(Priority::info, "serving " + active.who + " from " + peer, {{"SYNCROPY_PEER", peer}, {"SYNCROPY_SERVER", active.who}});

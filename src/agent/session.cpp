@@ -180,7 +180,7 @@ class Session {
  public:
   Session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root, Activity& activity, const Event& stopping)
       : stream_(*secured.stream), policy_(policy), root_(root), activity_(activity), stopping_(stopping), access_(policy), in_(stream_), out_(stream_),
-        server_name_(!secured.peer.names.empty() ? secured.peer.names.front() : secured.peer.plain) {}
+        server_name_(name_of(secured.peer)) {}
   ~Session() { end_threads(); }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -392,6 +392,11 @@ class Session {
 
 void serve_session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root, Activity& activity, const Event& stopping) {
   Session(secured, policy, root, activity, stopping).serve();
+}
+
+std::string name_of(const PeerIdentity& peer) {
+  if (!peer.names.empty() && !peer.names.front().empty()) return peer.names.front();
+  return !peer.plain.empty() ? peer.plain : "SHA-256 " + to_hex(peer.fingerprint);
 }
 
 void refuse_session(SecuredStream& secured, const Error& why) noexcept {

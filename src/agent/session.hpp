@@ -18,6 +18,10 @@ namespace syncropy {
 // set, and the stream has been cut by then. Entries and files are counted in `activity`.
 void serve_session(SecuredStream& secured, const AgentPolicy& policy, const Fd& root, Activity& activity, const Event& stopping);
 
+// What it is called in logs and by commands: the first name in its certificate, the digest of one that has none, or, without TLS, where it
+// connected from. Escaped, never empty.
+[[nodiscard]] std::string name_of(const PeerIdentity& peer);
+
 // Tells a server that it is not served, and why, in the protocol's words. Does not throw.
 void refuse_session(SecuredStream& secured, const Error& why) noexcept;
 

@@ -310,6 +310,12 @@ def test_hooks_run_as_root_and_what_they_mount_is_backed_up(as_root):
     assert "post-command: released" in as_root.output("journalctl -q -b -o cat -u syncropy-server@mounted-hourly")
 
 
+def test_what_a_hook_leaves_running_ends_with_it(as_root):
+    as_root.hook("leaves", "setsid sleep 98765 & echo left")
+    assert as_root.asking("run leaves 10") == "left\n1 0  \n"
+    as_root.wait_for("! pgrep -f '[s]leep 98765'", "it ends")
+
+
 def test_only_what_root_put_there_runs_as_root(as_root):
     for name in ("../../../bin/id", "'id x'", "/bin/id"):
         assert as_root.asking(f'run "{name}" 10').startswith("4 77 ")
