@@ -4,8 +4,7 @@
 //
 // Measured: a recording of 212,000 new entries (paths of 73 bytes, digests) takes 1.25 s of one core embedded with 16 rows a block, 2.4 s with
 // 80 (the engine's time per row doubles between 32 and 48: the block outgrows a cache); 0.95 s without the index entry_path. Networked on
-// loopback 80 rows are no slower than 32 and cost the least CPU time on our side. Forced writes add one synchronous write for each of 4,700
-// pages, which a slow disk may make the larger part.
+// loopback 80 rows are no slower than 32 and cost the least CPU time on our side.
 
 #include <algorithm>
 #include <optional>

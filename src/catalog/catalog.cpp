@@ -11,6 +11,7 @@
 
 #include "catalog/batch.hpp"
 #include "catalog/access.hpp"
+#include "catalog/crash-guard.hpp"
 #include "catalog/engine.hpp"
 #include "catalog/recording.hpp"
 #include "catalog/schema.hpp"
@@ -33,7 +34,7 @@ Attachment attach_or_create(const firebird::Access& access) {
   } catch (const firebird::DatabaseError& error) {
     if (!error.no_file()) throw;
   }
-  return Attachment::create(access);
+  return Attachment::create(access, !access.embedded);  // crash-guard.hpp says why
 }
 
 Attachment open_current(const firebird::Access& access) {
@@ -190,7 +191,9 @@ firebird::Access catalog_access(const CatalogLocation& location) {
 }
 
 struct Catalog::State {
-  explicit State(Attachment opened) : attachment(std::move(opened)), batches(attachment) {}
+  explicit State(Attachment opened, std::unique_ptr<CrashGuard> held = nullptr)
+      : guard(std::move(held)), attachment(std::move(opened)), batches(attachment) {}
+  std::unique_ptr<CrashGuard> guard;  // until after the attachment
   Attachment attachment;
   RecordingBatches batches;
   bool recording = false;
@@ -200,14 +203,22 @@ Catalog::Catalog(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Catalog::Catalog(Catalog&&) noexcept = default;
 Catalog::~Catalog() = default;
 
+Catalog Catalog::open_unguarded(const CatalogLocation& location) {
+  return Catalog(std::make_unique<State>(open_current(catalog_access(location))));
+}
+
+bool Catalog::was_unsafe() const { return state_->guard && state_->guard->was_unsafe(); }
+
 Catalog::Catalog(const CatalogLocation& location) {
   Fd lock;
+  std::unique_ptr<CrashGuard> guard;
   if (location.host.empty()) {
     use_engine_folder(location.engine_folder);
     lock = lock_opening(location.engine_folder, true);
     expect_room(location.engine_folder);
+    guard = std::make_unique<CrashGuard>(location.database, boot_id());
   }
-  state_ = std::make_unique<State>(open_current(catalog_access(location)));
+  state_ = std::make_unique<State>(open_current(catalog_access(location)), std::move(guard));
   if (location.host.empty()) {
     hold_room(location.engine_folder);
     return_engine_files(location.engine_folder, location.database);
@@ -220,6 +231,9 @@ Catalog Catalog::open_existing(const CatalogLocation& location) {
   if (location.host.empty()) {
     if (::access(location.database.c_str(), F_OK) != 0)
       throw_errno(ExitStatus::no_input, "open the catalog", location.database, "a backup run makes it");
+    if (CrashGuard::is_unsafe(location.database, boot_id()))
+      throw Error(ExitStatus::no_input, access.subject + ": it was being written when the machine stopped, and is not believed",
+                  "a backup run makes it anew, or 'syncropy rebuild-catalog'");
     use_engine_folder(location.engine_folder);
     lock = lock_opening(location.engine_folder, false);
     expect_room(location.engine_folder);

@@ -34,7 +34,9 @@ class Catalog {
  public:
   // Creates the database and its schema where there is none; upgrades an older schema; refuses a newer one.
   explicit Catalog(const CatalogLocation& location);
-  // Attaches only to what exists (Error no_input otherwise) and changes nothing: for `list`.
+  // True where an embedded database was removed because the machine stopped while it was being written (crash-guard.hpp): all is recorded anew.
+  [[nodiscard]] bool was_unsafe() const;
+  // Attaches only to what exists and is safe (Error no_input otherwise) and changes nothing: for `list`.
   static Catalog open_existing(const CatalogLocation& location);
   // A new embedded catalog beside the one that is in use, in the file DATABASE.rebuilding; one that is left there from before is removed.
   // Nothing of it is durable, which makes it several times faster to fill.
@@ -94,6 +96,7 @@ class Catalog {
 
  private:
   explicit Catalog(std::unique_ptr<State> state);
+  static Catalog open_unguarded(const CatalogLocation& location);
   std::unique_ptr<State> state_;
 };
 

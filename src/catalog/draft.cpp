@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "catalog/access.hpp"
+#include "catalog/crash-guard.hpp"
 #include "catalog/engine.hpp"
 #include "util/error.hpp"
 #include "util/fd.hpp"
@@ -28,12 +29,11 @@ Catalog Catalog::create_draft(const CatalogLocation& location) {
   use_engine_folder(draft.engine_folder);
   expect_room(draft.engine_folder);
   static_cast<void>(firebird::Attachment::create(catalog_access(draft), false));
-  return Catalog(draft);
+  return open_unguarded(draft);
 }
 
 void Catalog::publish_draft(const CatalogLocation& location) {
   const CatalogLocation draft = draft_of(location);
-  firebird::Attachment::force_writes(catalog_access(draft));
   const Fd file(::open(draft.database.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file) throw_errno(ExitStatus::io, "open", draft.database);
   struct stat old{};
@@ -44,6 +44,7 @@ void Catalog::publish_draft(const CatalogLocation& location) {
     throw_errno(ExitStatus::repository, "put the new catalog in the place of", location.database, "move away what is there, and look who has put it there");
   const Fd folder(::open(std::filesystem::path(location.database).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || ::fsync(folder.get()) != 0) throw_errno(ExitStatus::io, "sync the folder of", location.database);
+  CrashGuard::forgive(location.database, boot_id());
 }
 
 void Catalog::discard_draft(const CatalogLocation& location) noexcept { ::unlink((location.database + ".rebuilding").c_str()); }

@@ -232,16 +232,6 @@ Attachment Attachment::attach(const Access& access) {
   return made;
 }
 
-void Attachment::force_writes(const Access& access) {
-  Attachment made(access);
-  Status status(made.link());
-  ParameterBlock block(status, Firebird::IXpbBuilder::DPB);
-  describe(block, access);
-  block.put(isc_dpb_force_write, 1);
-  Owned<Firebird::IProvider> provider(master().getDispatcher());
-  made.attachment_.reset(provider->attachDatabase(&status, access.address.c_str(), block.size(), block.bytes()));
-}
-
 Attachment Attachment::create(const Access& access, bool forced_writes) {
   Attachment made(access);
   Status status(made.link());

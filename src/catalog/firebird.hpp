@@ -79,8 +79,6 @@ class Attachment {
   // A new database with pages of 16 KiB. Throws raced() where one is there by now. Without forced writes nothing is on the disk before a sync
   // of its file: for one that nobody needs before that.
   [[nodiscard]] static Attachment create(const Access& access, bool forced_writes = true);
-  // From now on each commit is on the disk.
-  static void force_writes(const Access& access);
   Attachment(Attachment&&) noexcept = default;
   ~Attachment();
 

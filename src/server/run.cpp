@@ -284,7 +284,14 @@ class ClientRun {
   }
 
   Catalog& catalog() {
-    if (!catalog_) catalog_.emplace(catalog_location(settings_.database, repository_));
+    if (!catalog_) {
+      catalog_.emplace(catalog_location(settings_.database, repository_));
+      if (catalog_->was_unsafe())
+        line(Priority::warning,
+             "the catalog was being written when the machine stopped: it is made anew from the manifests; those of other clients follow with "
+             "their runs, or all at once with 'syncropy rebuild-catalog'",
+             {}, message_id::recovered);
+    }
     return *catalog_;
   }
 
