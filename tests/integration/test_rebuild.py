@@ -81,7 +81,7 @@ def test_whatever_has_become_of_the_old_one(world, loss):
         catalog.rmdir()
     rebuild(world)
     assert rows(world) == before
-    assert sorted(os.listdir(catalog.parent)) == ["catalog.fdb", "firebird", "format", "rebuild.lock"]
+    assert sorted(os.listdir(catalog.parent)) == ["catalog.fdb", "catalog.fdb.unsynced", "firebird", "format", "rebuild.lock"]
 
 
 def test_while_backups_run(any_world):
