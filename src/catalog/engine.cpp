@@ -135,10 +135,11 @@ void return_engine_files(const std::string& folder, const std::string& database)
   const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat owner{}, file{};
   if (!fd || ::stat(database.c_str(), &owner) != 0 || owner.st_uid == 0) return;
-  ::fchown(fd.get(), owner.st_uid, owner.st_gid);
+  if (::fchown(fd.get(), owner.st_uid, owner.st_gid) != 0) throw_errno(ExitStatus::io, "give back to its owner", folder);
   for (const std::string& name : names_in(fd.get()))
-    if (::fstatat(fd.get(), name.c_str(), &file, AT_SYMLINK_NOFOLLOW) == 0 && file.st_uid != owner.st_uid)
-      ::fchownat(fd.get(), name.c_str(), owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW);
+    if (::fstatat(fd.get(), name.c_str(), &file, AT_SYMLINK_NOFOLLOW) == 0 && file.st_uid != owner.st_uid &&
+        ::fchownat(fd.get(), name.c_str(), owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW) != 0 && errno != ENOENT)
+      throw_errno(ExitStatus::io, "give back to its owner", folder + "/" + name);
 }
 
 }  // namespace syncropy

@@ -25,7 +25,7 @@ void expect_room(const std::string& folder);
 void hold_room(const std::string& folder);
 
 // Where root has attached to the database of another user, gives that user the lock files root has made: the next process of that user
-// could not open them otherwise. Does nothing for everybody else.
+// could not open them otherwise: Error io where it cannot. Does nothing for everybody else.
 void return_engine_files(const std::string& folder, const std::string& database);
 
 }  // namespace syncropy
