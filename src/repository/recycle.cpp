@@ -9,15 +9,6 @@
 namespace syncropy {
 namespace {
 
-// What is stored of both is the same. Names of one inode stay together: where there are several, the inode must be the same too.
-bool is_stored_alike(const Entry& was, const Entry& is) {
-  if (was.stat.type != is.stat.type || has_stored_name(was) != has_stored_name(is) || !has_stored_name(is)) return false;
-  if (was.stat.mtime != is.stat.mtime) return false;
-  if (is.stat.type == FileType::symlink) return was.details.link_target == is.details.link_target;
-  if (was.digest != is.digest || was.stat.size != is.stat.size) return false;
-  return (was.stat.inode == is.stat.inode && was.stat.filesystem == is.stat.filesystem) || (was.stat.links == 1 && is.stat.links == 1);
-}
-
 struct TooDifferent {};
 
 class Recycling {
@@ -46,7 +37,9 @@ class Recycling {
       if (was.stat.mtime != is.stat.mtime) touch_as(is);
       return;
     }
-    if (is_stored_alike(was, is) || (!has_stored_name(was) && !has_stored_name(is))) return;
+    if (!has_stored_name(was) && !has_stored_name(is)) return;
+    // Attributes alone may have changed, and then nothing is stored anew.
+    if (has_stored_name(was) && has_stored_name(is) && was.stat.type == is.stat.type && builder_.shares_previous(is.path)) return;
     touch(parent_of(is.path));
     if (has_stored_name(was)) remove(was);
     if (has_stored_name(is)) add(is);

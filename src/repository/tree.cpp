@@ -183,6 +183,14 @@ bool TreeBuilder::is_stored(const Entry& entry) {
   return ::fstatat(folder(parent_of(entry.path)), std::string(name_of(entry.path)).c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && is_as_stored(st, entry);
 }
 
+bool TreeBuilder::shares_previous(std::string_view path) {
+  const std::string name(name_of(path));
+  const int ours = folder(parent_of(path)), theirs = previous_.move_to(parent_of(path));
+  struct stat here{}, there{};
+  return theirs >= 0 && ::fstatat(ours, name.c_str(), &here, AT_SYMLINK_NOFOLLOW) == 0 && ::fstatat(theirs, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
 Timestamp TreeBuilder::folder_time(std::string_view path) {
   struct stat st{};
   if (::fstat(folder(path), &st) != 0) throw_errno(ExitStatus::repository, "look at the stored folder", path);

@@ -50,6 +50,8 @@ class TreeBuilder {
   void remove_stored(const Entry& entry);
   // Of a recycled tree: whether the file or symbolic link there is as `entry` says.
   [[nodiscard]] bool is_stored(const Entry& entry);
+  // Of a recycled tree: whether the name there is one of the inode that the dataset before has under it.
+  [[nodiscard]] bool shares_previous(std::string_view path);
   // The mtime of folder `path`.
   [[nodiscard]] Timestamp folder_time(std::string_view path);
   // Of a recycled tree: throws SpareUnfit unless the folder's mtime is that of `entry`, as nobody has put a name into it or taken one out.
