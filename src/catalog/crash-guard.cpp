@@ -85,8 +85,8 @@ CrashGuard::CrashGuard(std::string database, std::string boot) : database_(std::
 CrashGuard::~CrashGuard() {
   const Fd database(::open(database_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!database || ::fsync(database.get()) != 0) return;
-  // Who else writes holds it too.
-  if (::flock(mark_.get(), LOCK_EX | LOCK_NB) == 0) static_cast<void>(::ftruncate(mark_.get(), 0));
+  // Who else writes holds it too. A mark that cannot be taken away says too much, which costs time and loses nothing.
+  if (::flock(mark_.get(), LOCK_EX | LOCK_NB) != 0 || ::ftruncate(mark_.get(), 0) != 0) return;
 }
 
 }  // namespace syncropy
