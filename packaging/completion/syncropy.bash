@@ -28,7 +28,7 @@ _syncropy() {
     cat) options=--from ;;
     ls) options=--recursive ;;
     list) options=--json ;;
-    verify) options=$'--sample\n--idle\n--json' ;;
+    verify) options=$'--no-catalog\n--sample\n--idle\n--json' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     [[ ${COMPREPLY[*]} != *= ]] || compopt -o nospace

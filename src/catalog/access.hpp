@@ -8,4 +8,7 @@ namespace syncropy {
 
 [[nodiscard]] firebird::Access catalog_access(const CatalogLocation& location);
 
+// As of Catalog::datasets().
+[[nodiscard]] std::vector<RecordedDataset> datasets_in(firebird::Transaction& transaction, std::string_view client);
+
 }  // namespace syncropy

@@ -251,6 +251,10 @@ Catalog Catalog::open_existing(const CatalogLocation& location) {
 
 std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
   Transaction transaction(state_->attachment, Isolation::read);
+  return datasets_in(transaction, client);
+}
+
+std::vector<RecordedDataset> datasets_in(Transaction& transaction, std::string_view client) {
   Statement query(
       transaction,
       std::string("SELECT c.name, d.tier, d.name, d.sequence_number, d.started, d.started_ns, d.finished, d.finished_ns, d.completeness, d.acl, "
@@ -276,7 +280,7 @@ std::vector<RecordedDataset> Catalog::datasets(std::string_view client) {
     info.entries = count(10), info.files = count(11), info.bytes = count(12);
     info.new_files = count(13), info.new_bytes = count(14), info.problems = count(15);
     if (info.tier < Tier::hour || info.tier > Tier::month || !is_dataset_name(info.name))
-      throw Error(ExitStatus::data, state_->attachment.subject() + ": a dataset has an unknown tier or name",
+      throw Error(ExitStatus::data, transaction.attachment().subject() + ": a dataset has an unknown tier or name",
                   "make the catalog anew with 'syncropy rebuild-catalog'");
     all.push_back({std::move(info)});
   }

@@ -97,18 +97,6 @@ std::string words_of(Firebird::IStatus* status) {
   return escape(text);
 }
 
-// The client library tidies up at the end of the process, and what a lost link left behind makes it crash there (3.0.11: SIGSEGV in
-// fb_shutdown). So the process then ends before: with its status, its output written.
-void skip_shutdown_at_exit() {
-  static const int once = ::on_exit(
-      [](int status, void*) {
-        std::fflush(nullptr);
-        ::_exit(status);
-      },
-      nullptr);
-  static_cast<void>(once);
-}
-
 [[noreturn]] void raise(Firebird::IStatus* status, Link& link) {
   const Cause* by_code = nullptr;
   int system_code = 0;
@@ -207,6 +195,16 @@ std::string time_text(unsigned type, const unsigned char* at) {
 constexpr unsigned short segment_bytes = 32'768;
 
 }  // namespace
+
+void skip_shutdown_at_exit() {
+  static const int once = ::on_exit(
+      [](int status, void*) {
+        std::fflush(nullptr);
+        ::_exit(status);
+      },
+      nullptr);
+  static_cast<void>(once);
+}
 
 bool DatabaseError::no_file() const { return system_code_ == ENOENT || system_code_ == ENOTDIR; }
 

@@ -32,6 +32,10 @@ class DatabaseError : public Error {
   int system_code_;
 };
 
+// The client library tidies up at the end of the process, and what a lost link left behind makes it crash there (3.0.11: SIGSEGV in
+// fb_shutdown). From this call on the process ends before that: with its status, its output written.
+void skip_shutdown_at_exit();
+
 // What all calls on one attachment share. Once a server has answered that the attachment is gone it may answer nothing more and keep the
 // connection open: the client library would wait for the reply to a rollback for ever. So a lost link is never used again, not even to
 // tidy up; what hangs on it stays behind until the process ends.

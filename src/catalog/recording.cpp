@@ -3,9 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "catalog/columns.hpp"
 #include "catalog/schema.hpp"
-#include "model/capability.hpp"
-#include "util/bytes.hpp"
 
 namespace syncropy {
 namespace {
@@ -43,84 +42,6 @@ constexpr std::array acl_entry_types{"INTEGER", "INTEGER", "SMALLINT", "SMALLINT
 constexpr std::array xattr_types{"INTEGER", "INTEGER", "VARCHAR(255) CHARACTER SET NONE", "VARCHAR(2000) CHARACTER SET NONE", "BLOB SUB_TYPE BINARY"};
 constexpr std::array extent_types{"INTEGER", "INTEGER", "BIGINT", "BIGINT"};
 constexpr std::array link_target_types{"INTEGER", "VARCHAR(4095) CHARACTER SET NONE"};
-
-Digest account_digest(std::uint32_t number, std::string_view name) {
-  ByteWriter bytes;
-  bytes.put_unsigned(number);
-  bytes.put_raw(name);
-  return digest_of(bytes.view());
-}
-
-ByteWriter set_bytes(schema::SetKind kind) {
-  ByteWriter bytes;
-  bytes.put_unsigned(static_cast<std::uint64_t>(kind));
-  return bytes;
-}
-
-std::optional<Digest> acl_digest(const std::vector<AclEntry>& acl) {
-  if (acl.empty()) return std::nullopt;
-  ByteWriter bytes = set_bytes(schema::SetKind::acl);
-  for (const AclEntry& entry : acl) {
-    bytes.put_byte(static_cast<std::uint8_t>(entry.tag));
-    bytes.put_byte(entry.permissions);
-    bytes.put_unsigned(entry.id);
-    bytes.put_string(entry.name);
-  }
-  return digest_of(bytes.view());
-}
-
-std::optional<Digest> xattrs_digest(const std::vector<Xattr>& xattrs) {
-  if (xattrs.empty()) return std::nullopt;
-  ByteWriter bytes = set_bytes(schema::SetKind::xattrs);
-  for (const Xattr& xattr : xattrs) {
-    bytes.put_string(xattr.name);
-    bytes.put_string(xattr.value);
-  }
-  return digest_of(bytes.view());
-}
-
-std::optional<Digest> extents_digest(const Details& details) {
-  if (!details.sparse) return std::nullopt;
-  ByteWriter bytes = set_bytes(schema::SetKind::extents);
-  for (const Extent& extent : details.extents) {
-    bytes.put_unsigned(extent.offset);
-    bytes.put_unsigned(extent.length);
-  }
-  return digest_of(bytes.view());
-}
-
-std::optional<Digest> link_target_digest(const Entry& entry) {
-  if (entry.stat.type != FileType::symlink) return std::nullopt;
-  ByteWriter bytes = set_bytes(schema::SetKind::link_target);
-  bytes.put_raw(entry.details.link_target);
-  return digest_of(bytes.view());
-}
-
-std::optional<std::string> capabilities_of(const std::vector<Xattr>& xattrs) {
-  for (const Xattr& xattr : xattrs)
-    if (xattr.name == "security.capability") return capability_text(xattr.value).substr(0, schema::capabilities_bytes);
-  return std::nullopt;
-}
-
-// The path as its column holds it: from the root, and when it is too long its beginning with the SHA-256 of the whole.
-struct StoredPath {
-  std::string whole, column;
-  [[nodiscard]] bool is_cut() const { return column.size() != whole.size(); }
-};
-
-StoredPath stored_path(std::string_view path) {
-  StoredPath stored{"/" + std::string(path), {}};
-  stored.column = stored.whole;
-  if (stored.whole.size() > schema::path_bytes) {
-    const std::string mark = "...sha256:" + to_hex(digest_of(stored.whole));
-    stored.column.resize(schema::path_bytes - mark.size());
-    stored.column += mark;
-  }
-  return stored;
-}
-
-// What is unsigned on Linux and only compared, never counted, keeps its bits.
-std::int64_t bits_of(std::uint64_t value) { return static_cast<std::int64_t>(value); }
 
 }  // namespace
 

@@ -37,6 +37,8 @@ std::string service_address(const Access& access) {
 class Service {
  public:
   explicit Service(const Access& access) : link_{access.subject, access.embedded} {
+    // The engine's thread may be at its last words when all has been read, and its code must not go away before it.
+    if (access.embedded) skip_shutdown_at_exit();
     Status status(link_);
     ServiceBlock block(status, Firebird::IXpbBuilder::SPB_ATTACH);
     block.put(isc_spb_utf8_filename);
@@ -100,6 +102,46 @@ void back_up(const Access& access, const std::string& database, const std::funct
                       error.code(), error.system_code());
 }
 
+namespace {
+
+// Calls `line` for each line of what the service puts out.
+void read_lines(Service& service, const std::function<void(std::string_view)>& line) {
+  std::string text;
+  service.read([&](std::string_view piece) {
+    text += piece;
+    for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) line(std::string_view(text).substr(0, end));
+  });
+  if (!text.empty()) line(text);
+}
+
+// Lines are as of "05:53:40.69 Relation 137 (ENTRY) is ok"; those of a problem say so.
+bool tells_of_damage(std::string_view line) {
+  for (const char* word : {"rror", "arning", "orrupt", "amage"})
+    if (line.find(word) != std::string_view::npos) return true;
+  return false;
+}
+
+}  // namespace
+
+bool validate_alone(const Access& access, const std::string& database, const std::function<void(std::string_view)>& line) {
+  try {
+    Service service(access);
+    service.start([&](ServiceBlock& block) {
+      block.put(isc_action_svc_repair);
+      block.put(isc_spb_dbname, database);
+      block.put(isc_spb_options, isc_spb_rpr_validate_db | isc_spb_rpr_full | isc_spb_rpr_check_db);
+    });
+    read_lines(service, line);
+    return true;
+  } catch (const DatabaseError& error) {
+    // Where somebody else is attached it is a parameter that is not taken.
+    if (error.status() == ExitStatus::busy || error.status() == ExitStatus::unavailable || error.code() == isc_bad_dpb_content) return false;
+    if (error.status() != ExitStatus::internal) throw;
+    line(error.what());  // the count of what is wrong comes as a failure
+    return true;
+  }
+}
+
 void validate(const Access& access, const std::string& database, const std::function<void(std::string_view)>& line) {
   Service service(access);
   service.start([&](ServiceBlock& block) {
@@ -107,12 +149,7 @@ void validate(const Access& access, const std::string& database, const std::func
     block.put(isc_spb_dbname, database);
     block.put(isc_spb_val_lock_timeout, table_lock_seconds);
   });
-  std::string text;
-  service.read([&](std::string_view piece) {
-    text += piece;
-    for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) line(std::string_view(text).substr(0, end));
-  });
-  if (!text.empty()) line(text);
+  read_lines(service, [&](std::string_view text) { line(tells_of_damage(text) ? text : std::string_view()); });
 }
 
 }  // namespace syncropy::firebird

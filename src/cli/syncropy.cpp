@@ -85,6 +85,7 @@ int operate(int argc, char** argv) {
   verify->add_option("WHAT", verified.what, "CLIENT, CLIENT/TIER, CLIENT/TIER/NAME or CLIENT@TIME; all clients without");
   verify->add_option("--sample", sample, "of each client the next N percent; of 5%, twenty calls read everything")->type_name("N%");
   verify->add_flag("--idle", verified.idle, "leave the disk to everybody else");
+  verify->add_flag("!--no-catalog", verified.catalog, "leave the catalog out");
   verify->add_flag("--json", verified.json, "one JSON object for each damaged path, and one for each client");
   try {
     app.parse(argc, argv);

@@ -42,7 +42,7 @@ ExitStatus verb_rebuild_catalog(const std::string& config);
 struct VerifyArguments {
   std::string what;                 // CLIENT, CLIENT/TIER, a dataset; empty: all clients
   std::optional<double> percent;    // a sample, above 0 and at most 100
-  bool idle = false, json = false;
+  bool idle = false, json = false, catalog = true;
 };
 ExitStatus verb_verify(const std::string& config, const VerifyArguments& arguments);
 ExitStatus verb_sql(const std::string& config, const std::string& query);

@@ -14,6 +14,7 @@
 #include "sd/message-ids.hpp"
 #include "sd/service.hpp"
 #include "server/progress.hpp"
+#include "server/catalog-check.hpp"
 #include "server/verify.hpp"
 #include "util/escape.hpp"
 
@@ -22,6 +23,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr unsigned progress_seconds = 900;     // of the unit's start time-out: this long without progress is a failure
 constexpr std::uint64_t told_at_once = 1'000;  // damaged files of a client, as they are met
 constexpr std::size_t told_datasets = 3;       // of a damaged path, by name
 
@@ -58,8 +60,6 @@ class VerifyTicker {
 
  private:
   static constexpr std::chrono::milliseconds interval{250};
-  static constexpr unsigned extension_seconds = 900;  // of the unit's start time-out: this long without progress is a failure
-
   void tick() {
     std::unique_lock lock(mutex_);
     std::uint64_t before = 0;
@@ -72,7 +72,7 @@ class VerifyTicker {
       if (progress_.damaged > 0) text += ", " + format_count(progress_.damaged) + " damaged";
       show_progress(text);
       notify_status(text);
-      if (now != before) notify_progress(extension_seconds);
+      if (now != before) notify_progress(progress_seconds);
       before = now;
     }
   }
@@ -153,6 +153,31 @@ ExitStatus verify_one(const Repository& repository, const VerifyScope& scope, co
   return result.not_noted.empty() ? ExitStatus::success : ExitStatus::busy;
 }
 
+// Before any thread: it takes a process of its own.
+ExitStatus verify_catalog(const ServerSettings& settings, const Repository& repository, const std::vector<VerifyScope>& scopes, const VerifyArguments& arguments) {
+  const Clock::time_point begun = Clock::now();
+  std::vector<std::string> clients;
+  for (const VerifyScope& scope : scopes) clients.push_back(scope.client);
+  std::uint64_t rows = 0;
+  const CatalogVerdict verdict = check_catalog_apart(settings.database, repository, clients, arguments.what.empty(), [&](std::uint64_t more) {
+    rows += more;
+    const std::string text = "catalog: " + format_count(rows) + " rows looked at";
+    show_progress(text);
+    notify_status(text);
+    notify_progress(progress_seconds);
+  });
+  show_progress("");
+  for (const std::string& note : verdict.notes) log(Priority::notice, note);
+  for (const std::string& why : verdict.damage) {
+    log(Priority::error, "the catalog is damaged: " + why + ": 'syncropy rebuild-catalog' makes it anew", {}, message_id::catalog_damaged);
+    if (arguments.json) fmt::print(R"({{"problem":"catalog","why":{}}})" "\n", json_text(why));
+  }
+  if (!arguments.json)
+    fmt::print("catalog: {}: {} rows, in {:.1f} s\n", verdict.damage.empty() ? "in order" : "DAMAGED", format_count(rows),
+               std::chrono::duration<double>(Clock::now() - begun).count());
+  return verdict.damage.empty() ? ExitStatus::success : ExitStatus::data;
+}
+
 }  // namespace
 
 ExitStatus verb_verify(const std::string& config, const VerifyArguments& arguments) {
@@ -160,8 +185,18 @@ ExitStatus verb_verify(const std::string& config, const VerifyArguments& argumen
   become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   const VerifyOptions options{arguments.percent, arguments.idle};
+  const std::vector<VerifyScope> scopes = verify_scopes(repository, arguments.what);
   ExitStatus status = ExitStatus::success;
-  for (const VerifyScope& scope : verify_scopes(repository, arguments.what)) {
+  // A client's rows are compared with all of its datasets.
+  if (arguments.catalog && !scopes.empty() && scopes.front().whole()) {
+    try {
+      status = verify_catalog(settings, repository, scopes, arguments);
+    } catch (const Error& error) {
+      log(Priority::error, "the catalog cannot be verified: " + error.line());
+      status = error.status();
+    }
+  }
+  for (const VerifyScope& scope : scopes) {
     ExitStatus one = ExitStatus::success;
     try {
       one = verify_one(repository, scope, options, arguments.json);

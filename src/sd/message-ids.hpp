@@ -18,5 +18,6 @@ inline constexpr std::string_view file_damaged = "9621c51fb7e041e9be85b4ca78b9e9
 inline constexpr std::string_view not_started = "1244675480f84ced9de5061eb54fe46d";  // a service could not start: its configuration, certificates or credentials are wrong
 inline constexpr std::string_view reload_refused = "a2be964b2e444cdc8b0f7497662d4dea";  // an agent that was to read its policy anew goes on with the old one
 inline constexpr std::string_view hook_refused = "a18691d6eda0456aa71f3d9efa1778c6";  // somebody asked for a hook as root and may not
+inline constexpr std::string_view catalog_damaged = "cc4d23941f0542afb6fbeda870a9cf28";  // the catalog shows what the manifests do not, or cannot be read
 
 }  // namespace syncropy::message_id
