@@ -71,6 +71,19 @@ void VerifyFindings::settle(const StoredKey& key, StoredState state) {
   if (const auto place = shared_.find(key); place != shared_.end()) place->second = {true, state};
 }
 
+bool VerifyFindings::recall(const StoredKey& key, StoredState& state) {
+  const std::lock_guard lock(shared_mutex_);
+  const auto place = shared_.find(key);
+  if (place == shared_.end() || !place->second.known) return false;
+  state = place->second.state;
+  return true;
+}
+
+void VerifyFindings::remember(const StoredKey& key, StoredState state) {
+  const std::lock_guard lock(shared_mutex_);
+  if (shared_.size() < limits::verify_inodes) shared_.try_emplace(key, Shared{true, state});
+}
+
 bool VerifyFindings::splits(const VerifyDataset& dataset, const Stat& stat, std::uint64_t stored) {
   const std::uint64_t group = mixed(mixed(mixed(stat.inode) + stat.filesystem) + dataset.info.sequence);
   const std::lock_guard lock(shared_mutex_);

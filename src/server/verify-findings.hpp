@@ -67,6 +67,9 @@ class VerifyFindings {
   enum class Claim { yours, elsewhere, known };
   [[nodiscard]] Claim claim(const StoredKey& key, StoredState& state);
   void settle(const StoredKey& key, StoredState state);
+  // For one that has names at several paths for another reason, as where it was renamed on the client: what was remembered of it.
+  [[nodiscard]] bool recall(const StoredKey& key, StoredState& state);
+  void remember(const StoredKey& key, StoredState state);
   // The name of a client's inode in a dataset is stored as `stored`: true where another name of it is stored as something else.
   [[nodiscard]] bool splits(const VerifyDataset& dataset, const Stat& stat, std::uint64_t stored);
 

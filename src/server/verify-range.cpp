@@ -35,6 +35,13 @@ void VerifyRange::check(const std::string& begin, const std::string* end) {
     on_bytes_(0);
     if (!datasets_[index].gone) check_in(index, begin, end);
   }
+  remember_what_goes_on();
+}
+
+// A stored file that is not here in every dataset, and has more names than were met, may have them at other paths: there it is not read again.
+void VerifyRange::remember_what_goes_on() {
+  for (const auto& [key, read] : read_)
+    if (read.names < datasets_.size() && read.links > read.names) findings_.remember(key, read.state);
 }
 
 Fd VerifyRange::open_dataset(VerifyDataset& dataset) const {
@@ -126,30 +133,33 @@ void VerifyRange::check_entry(std::size_t index, const Entry& entry) {
       if (state.damage) findings_.add(dataset, entry.path, state);
       if (state.damage != DamageKind::missing && level.wanted) ++level.names;
       const bool is_as_long = !state.damage || state.damage < DamageKind::size;
-      if (with_content && is_as_long) check_regular(dataset, folder, entry, st.st_ino);
+      if (with_content && is_as_long) check_regular(dataset, folder, entry, st);
     }
   }
   if (entry.stat.type == FileType::folder) levels_.push_back({entry.path, Fd(), false, true, slice_.has(entry.path), 0});
 }
 
-void VerifyRange::check_regular(VerifyDataset& dataset, int folder, const Entry& entry, std::uint64_t inode) {
-  const StoredKey key{inode, *entry.digest};
+void VerifyRange::check_regular(VerifyDataset& dataset, int folder, const Entry& entry, const struct stat& st) {
+  const StoredKey key{st.st_ino, *entry.digest};
   const bool has_other_names = entry.stat.links > 1;
-  if (has_other_names && findings_.splits(dataset, entry.stat, inode)) ++split_;
+  if (has_other_names && findings_.splits(dataset, entry.stat, st.st_ino)) ++split_;
   auto known = read_.find(key);
   if (known == read_.end()) {
-    StoredState state;
-    const VerifyFindings::Claim claim = has_other_names ? findings_.claim(key, state) : VerifyFindings::Claim::yours;
+    Read read{{}, static_cast<std::uint64_t>(st.st_nlink), 0};
+    VerifyFindings::Claim claim = VerifyFindings::Claim::yours;
+    if (has_other_names) claim = findings_.claim(key, read.state);
+    else if (findings_.recall(key, read.state)) claim = VerifyFindings::Claim::known;
     // Who reads it now reports it: every name of what is damaged is looked for when all is read.
     if (claim == VerifyFindings::Claim::elsewhere) return;
     if (claim == VerifyFindings::Claim::yours) {
-      state = check_content(folder, std::string(name_of(entry.path)), entry, on_bytes_);
+      read.state = check_content(folder, std::string(name_of(entry.path)), entry, on_bytes_);
       ++progress_.files;
-      if (has_other_names) findings_.settle(key, state);
+      if (has_other_names) findings_.settle(key, read.state);
     }
-    known = read_.emplace(key, state).first;
+    known = read_.emplace(key, read).first;
   }
-  if (known->second.damage) findings_.add(dataset, entry.path, known->second, key);
+  ++known->second.names;
+  if (known->second.state.damage) findings_.add(dataset, entry.path, known->second.state, key);
 }
 
 // A descriptor of the level's folder, or -1 where it is not there: which is reported.

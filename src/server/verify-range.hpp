@@ -2,6 +2,8 @@
 // One thread of a verification. It takes a range of paths after the other and looks at it in all datasets before the next: so that what they
 // share is met at about the same time, and is remembered no longer than that.
 
+#include <sys/stat.h>
+
 #include <functional>
 #include <string>
 #include <unordered_map>
@@ -39,7 +41,8 @@ class VerifyRange {
   [[nodiscard]] Fd open_dataset(VerifyDataset& dataset) const;
   [[nodiscard]] bool load(VerifyDataset& dataset, int folder, const SegmentInfo& segment, bool begins);
   void check_entry(std::size_t index, const Entry& entry);
-  void check_regular(VerifyDataset& dataset, int folder, const Entry& entry, std::uint64_t inode);
+  void check_regular(VerifyDataset& dataset, int folder, const Entry& entry, const struct stat& st);
+  void remember_what_goes_on();
   [[nodiscard]] int folder_of(VerifyDataset& dataset, Level& level);
   void leave_to(std::size_t index, std::string_view folder);
   void compare_count(VerifyDataset& dataset, const std::string& folder, int fd, std::uint64_t names);
@@ -56,7 +59,11 @@ class VerifyRange {
   Digest digest_{};
   std::vector<Entry> entries_;
   std::vector<std::uint64_t> files_;  // inodes that hold it, as far as they were read
-  std::unordered_map<StoredKey, StoredState, StoredKeyHash> read_;  // in this range
+  struct Read {
+    StoredState state;
+    std::uint64_t links = 0, names = 0;  // that the stored file has, and that were met
+  };
+  std::unordered_map<StoredKey, Read, StoredKeyHash> read_;  // in this range
   std::vector<Level> levels_;
   std::uint64_t split_ = 0;
 };

@@ -72,6 +72,27 @@ def test_all_is_well_and_each_file_is_read_once(lab):
         assert verify(world, "a@" + world.datasets()[0].name)[1][0]["datasets"] == 1
 
 
+def test_what_was_renamed_on_the_client(world):
+    """It is one stored file with names at several paths of several datasets: damage is named at each of them."""
+    start(world)
+    for number in range(8_000):
+        trees.write(world.source / f"a/{number // 10:03}/{number}", f"content {number}")
+    world.run()
+    (world.source / "a").rename(world.source / "z")
+    world.run("day")
+    world.run("week")
+    _, summaries = verify(world)
+    files = inodes(world)
+    # Two threads may meet the two names of a file at the same time.
+    assert len(files) <= summaries[0]["files"] <= len(files) * 1.3
+    flip(world.newest().under(world.source) / "z/070/700", 9)
+    shared = os.stat(world.datasets()[0].under(world.source) / "a/070/700").st_ino == os.stat(world.newest().under(world.source) / "z/070/700").st_ino
+    assert found(world) == ([("content", "/a/070/700", 1)] if shared else []) + [("content", "/z/070/700", 2)]
+    world.run()
+    stored.check_whole(world.newest(), harness.SERVER)
+    assert not verify(world, f"a/hour/{world.newest().name}")[0]
+
+
 def test_damage_that_is_shared(world):
     """It is found from any dataset, named in all, not linked again, and gone from the next run on."""
     start(world)

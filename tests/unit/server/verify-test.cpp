@@ -77,6 +77,18 @@ TEST_F(Findings, AnInodeIsClaimedOnceAndThenKnown) {
   EXPECT_EQ(findings.claim(same_inode, state), VerifyFindings::Claim::yours) << "another digest is another question";
 }
 
+TEST_F(Findings, WhatIsRememberedIsRecalled) {
+  const StoredKey one{5, digest_of("x")}, other{6, digest_of("x")};
+  StoredState state;
+  EXPECT_FALSE(findings.recall(one, state));
+  findings.remember(one, {DamageKind::content, 0});
+  EXPECT_TRUE(findings.recall(one, state));
+  EXPECT_EQ(state.damage, DamageKind::content);
+  EXPECT_FALSE(findings.recall(other, state));
+  EXPECT_EQ(findings.claim(other, state), VerifyFindings::Claim::yours);
+  EXPECT_FALSE(findings.recall(other, state)) << "it is being read";
+}
+
 TEST_F(Findings, NamesOfOneInodeThatAreStoredApart) {
   std::deque<VerifyDataset> datasets(2);
   datasets[0].info.sequence = 1;
