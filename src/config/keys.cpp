@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "config/credstore.hpp"
 #include "model/entry.hpp"
 #include "util/escape.hpp"
 #include "util/fd.hpp"
@@ -79,8 +80,8 @@ bool is_credential_name(std::string_view name) {
 
 }  // namespace
 
-Keys::Keys(const std::string& file, const std::string& folder, std::string where, const ConfigNode& node, int line)
-    : file_(file), folder_(folder), where_(std::move(where)), node_(node), line_(line) {
+Keys::Keys(const std::string& file, const std::string& folder, std::string where, const ConfigNode& node, int line, bool credentials)
+    : file_(file), folder_(folder), where_(std::move(where)), node_(node), line_(line), credentials_(credentials) {
   if (node.kind != ConfigNode::Kind::map && node.kind != ConfigNode::Kind::empty)
     throw config_error(file, node.line, where_ + " must hold keys and values", "write 'key: value', indented, a line each");
 }
@@ -196,7 +197,8 @@ std::vector<std::string> Keys::paths(std::string_view key) const {
 }
 
 std::string Keys::absolute_or_credential(std::string_view key, const std::string& name) const {
-  return name.starts_with(credential_prefix) ? credential_file(key, name.substr(credential_prefix.size())) : absolute(name);
+  if (!name.starts_with(credential_prefix)) return absolute(name);
+  return credentials_ ? credential_file(key, name.substr(credential_prefix.size())) : name;
 }
 
 std::string Keys::file_or_credential(std::string_view key) const {
@@ -214,8 +216,15 @@ std::string Keys::credential_file(std::string_view key, const std::string& name)
   const std::string subject = "'" + std::string(key) + "' names the credential '" + escape(name) + "'";
   if (!is_credential_name(name)) throw error(key, "'" + escape(name) + "' in '" + std::string(key) + "' is not the name of a credential", "write 'credential:NAME' with a NAME of letters, digits, '.', '_' and '-'");
   const std::string remedy = "put it into /etc/credstore/" + name + ", or encrypted into /etc/credstore.encrypted/" + name + ".cred, and see that the unit has LoadCredential=" + name +
-                             " and LoadCredentialEncrypted=" + name + ".cred; for a run by hand set CREDENTIALS_DIRECTORY to a folder with that file";
+                             " and LoadCredentialEncrypted=" + name + ".cred; by hand root finds it there too, and everybody else in the folder that CREDENTIALS_DIRECTORY names";
   const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
+  if (folder == nullptr && ::geteuid() == 0) {
+    try {
+      if (std::optional<std::string> file = credential_in_store(name)) return *std::move(file);
+    } catch (const Error& failed) {
+      throw error(key, subject + ": " + failed.what(), failed.remedy());
+    }
+  }
   if (folder == nullptr || *folder != '/') throw error(key, subject + ", but the service manager passed none", remedy);
   const std::string plain = std::string(folder) + "/" + name, decrypted = plain + ".cred";
   const bool has_plain = ::access(plain.c_str(), R_OK) == 0, has_decrypted = ::access(decrypted.c_str(), R_OK) == 0;
@@ -226,7 +235,7 @@ std::string Keys::credential_file(std::string_view key, const std::string& name)
 
 std::string Keys::secret(std::string_view key) const {
   const std::string value = text_or(key, {});
-  if (!value.starts_with(credential_prefix)) return value;
+  if (!value.starts_with(credential_prefix) || !credentials_) return value;
   const std::string name = value.substr(credential_prefix.size());
   const std::string file = credential_file(key, name);
   const Fd fd(::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));

@@ -21,8 +21,9 @@ inline constexpr std::size_t config_list = 1'000;
 class Keys {
  public:
   // `where` names the section in messages: "section 'database'", "client 'web1'". `node` may be empty (no keys), else must be a map
-  // (Error otherwise). `folder` is what relative file names are relative to. All three stay the caller's.
-  Keys(const std::string& file, const std::string& folder, std::string where, const ConfigNode& node, int line);
+  // (Error otherwise). `folder` is what relative file names are relative to. All three stay the caller's. Without
+  // `credentials` a `credential:NAME` is given back as it is.
+  Keys(const std::string& file, const std::string& folder, std::string where, const ConfigNode& node, int line, bool credentials = true);
 
   // Every key that may stand here; an unknown one is an Error with the nearest known name. Call it first.
   void allow(std::initializer_list<std::string_view> keys) const;
@@ -56,7 +57,8 @@ class Keys {
   [[nodiscard]] std::string absolute(const std::string& name) const;
   [[nodiscard]] std::string absolute_or_credential(std::string_view key, const std::string& name) const;
   // The file of a credential beneath $CREDENTIALS_DIRECTORY (systemd.exec(5)): NAME, or NAME.cred. Two names, because systemd 252 takes one
-  // of LoadCredential= and LoadCredentialEncrypted= for a name, and fails where the file in its credstore is of the other kind.
+  // of LoadCredential= and LoadCredentialEncrypted= for a name, and fails where the file in its credstore is of the other kind. Where nobody
+  // passes any, root finds them in the credstores itself.
   [[nodiscard]] std::string credential_file(std::string_view key, const std::string& name) const;
 
   const std::string& file_;
@@ -64,6 +66,7 @@ class Keys {
   std::string where_;
   const ConfigNode& node_;
   int line_;
+  bool credentials_;
 };
 
 // Absolute, normalised paths: sorted, and without those that lie in another.

@@ -187,21 +187,21 @@ ClientSettings read_client(const Keys& keys, const std::string& name, bool class
   return client;
 }
 
-void read_clients(const Parts& parts, const std::string& file, const std::string& folder, ServerSettings& settings) {
+void read_clients(const Parts& parts, const std::string& file, const std::string& folder, Secrets secrets, ServerSettings& settings) {
   if (parts.clients.empty())
     throw config_error(file, 1, "there is no client in it", parts.classic ? "add a section [NAME] for each machine to back up" : "add 'clients:' with a section for each machine to back up");
   if (parts.clients.size() > most_clients) throw config_error(file, 1, "there are more than " + std::to_string(most_clients) + " clients in it", "divide it into several configurations");
   for (const ConfigNode::Entry& entry : parts.clients) {
     if (!is_client_name(entry.key))
       throw config_error(file, entry.line, "'" + escape(entry.key) + "' cannot be the name of a client", "use 1 to 64 letters, digits, '.', '_' and '-', not beginning with '.' or '-': a folder of the repository is called so");
-    const Keys keys(file, folder, "client '" + entry.key + "'", entry.value, entry.line);
+    const Keys keys(file, folder, "client '" + entry.key + "'", entry.value, entry.line, secrets == Secrets::all);
     settings.clients.push_back(read_client(keys, entry.key, parts.classic));
   }
 }
 
 }  // namespace
 
-ServerSettings parse_server_settings(std::string_view text, const std::string& file) {
+ServerSettings parse_server_settings(std::string_view text, const std::string& file, Secrets secrets) {
   if (text.size() > limits::config_bytes) throw Error(ExitStatus::config, escape(file) + " is larger than " + std::to_string(limits::config_bytes) + " bytes", "divide it into several configurations");
   const std::string folder = folder_of(file);
   const Parts parts = looks_like_ini(text) ? parts_of_ini(parse_ini(text, file)) : parts_of_yaml(parse_yaml(text, file), file);
@@ -209,15 +209,15 @@ ServerSettings parse_server_settings(std::string_view text, const std::string& f
   settings.file = file;
   settings.name = std::filesystem::path(file).stem().string();
   read_general(Keys(file, folder, "section 'general'", parts.general, parts.general_line), settings);
-  read_database(Keys(file, folder, "section 'database'", parts.database, parts.database_line), settings);
+  read_database(Keys(file, folder, "section 'database'", parts.database, parts.database_line, secrets != Secrets::none), settings);
   read_dataset(Keys(file, folder, "section 'dataset'", parts.dataset, parts.dataset_line), settings);
-  read_clients(parts, file, folder, settings);
+  read_clients(parts, file, folder, secrets, settings);
   return settings;
 }
 
-ServerSettings load_server_settings(const std::string& file) {
+ServerSettings load_server_settings(const std::string& file, Secrets secrets) {
   const Fd fd = open_config(file, "syncropy.yaml(5)");
-  return parse_server_settings(read_all(fd.get(), limits::config_bytes, ExitStatus::config, file), file);
+  return parse_server_settings(read_all(fd.get(), limits::config_bytes, ExitStatus::config, file), file, secrets);
 }
 
 }  // namespace syncropy

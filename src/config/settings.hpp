@@ -62,11 +62,17 @@ struct ServerSettings {
 // Reads FILE: YAML, or the classic INI when its first significant line is a [section]. Everything is checked before
 // anything is returned; an unknown key, a wrong type or a missing value ends in one Error (ExitStatus::config, or no_input
 // where FILE itself is missing) that begins with "FILE:LINE: " and has a remedy. Relative paths in FILE are relative
-// to its folder. Secrets that name a credential are read. Sizes are bounded: 1 MiB of text, 10,000 clients.
-[[nodiscard]] ServerSettings load_server_settings(const std::string& file);
+// to its folder. Secrets, keys and certificates that name a credential are looked up as `secrets` says. Sizes are bounded: 1 MiB of text,
+// 10,000 clients.
+enum class Secrets {
+  all,
+  of_database,  // for who asks the catalog; what clients name stays "credential:NAME" and is of no use
+  none,         // for who reads the repository alone: a person or a unit that is given no credential can
+};
+[[nodiscard]] ServerSettings load_server_settings(const std::string& file, Secrets secrets = Secrets::all);
 
 // The same for a text that is at hand; `file` stands in errors and is what relative paths are relative to the folder of.
-[[nodiscard]] ServerSettings parse_server_settings(std::string_view text, const std::string& file);
+[[nodiscard]] ServerSettings parse_server_settings(std::string_view text, const std::string& file, Secrets secrets = Secrets::all);
 
 // Where configurations are by name: $SYNCROPY_CONFIG_FOLDER, or the folder that the build was told (/etc/syncropy).
 [[nodiscard]] std::string config_folder();
@@ -75,7 +81,11 @@ struct ServerSettings {
 // no_input (naming what was looked for), config (both exist).
 [[nodiscard]] std::string find_config(const std::string& name_or_file);
 
-// The instance of a unit: "prod-hourly" is config "prod" and tier hour; -daily, -weekly, -monthly. Throws Error(usage).
+// The same for what cannot be a file: the NAME of a unit's instance. Throws Error(config) for one that is not there.
+[[nodiscard]] std::string find_config_named(const std::string& name);
+
+// The instance of a unit: "prod-hourly" is config "prod" and tier hour; -daily, -weekly, -monthly. What comes before the last of these is the
+// name, whatever it ends with: of config "prod-hourly" this tier's instance is "prod-hourly-hourly". Throws Error(usage).
 struct Instance {
   std::string config;
   Tier tier;

@@ -408,7 +408,12 @@ TEST(Settings, SecretsFromCredentials) {
   EXPECT_TRUE(has(missing, ":9: 'sslpass' names the credential 'other', which is not there")) << missing.line();
   EXPECT_TRUE(has(missing, "LoadCredential=other ")) << missing.line();
   EXPECT_TRUE(has(failure_of(yaml("    sslpass: credential:empty\n")), "is empty"));
+  // Who reads the repository alone needs none.
+  const std::string both = yaml("    sslpass: credential:other\n", "database: {host: db, dbname: x, password: credential:tls}\n");
+  EXPECT_EQ(parse_server_settings(both, file, Secrets::of_database).database.password, "pass word");
   ::unsetenv("CREDENTIALS_DIRECTORY");
+  EXPECT_THROW(static_cast<void>(parse_server_settings(both, file, Secrets::of_database)), Error);
+  EXPECT_EQ(parse_server_settings(both, file, Secrets::none).clients.size(), 1U);
   // A client without TLS needs none.
   EXPECT_FALSE(only_client(yaml("    sslpass: credential:tls\n    ssl: no\n")).ssl);
   EXPECT_FALSE(only_client(with("sslkey", "credential:tls") + "    ssl: no\n").ssl);
@@ -468,6 +473,15 @@ TEST(FindConfig, FileOrName) {
   create_file(AT_FDCWD, scratch.path() + "/two.yaml", "", 0600);
   EXPECT_EQ(find_config("prod"), scratch.path() + "/prod.yaml");
   EXPECT_EQ(find_config("old"), scratch.path() + "/old.cfg");
+  EXPECT_EQ(find_config_named("prod"), scratch.path() + "/prod.yaml");
+  EXPECT_EQ(failure_of([] { static_cast<void>(find_config_named("two")); }).status(), ExitStatus::config);
+  EXPECT_EQ(failure_of([] { static_cast<void>(find_config_named("none")); }).status(), ExitStatus::config);
+  // Whatever lies about where a service is started, and whatever a name looks like.
+  for (const char* name : {"two.cfg", "../prod", "/etc/passwd", ""})
+    EXPECT_EQ(failure_of([&] { static_cast<void>(find_config_named(name)); }).status(), ExitStatus::config) << name;
+  create_file(AT_FDCWD, scratch.path() + "/web-daily.yaml", "x", 0600);
+  const Error longer = failure_of([] { static_cast<void>(find_config_named("web")); });
+  EXPECT_TRUE(has(longer, "web-daily.yaml, whose instances are web-daily-hourly")) << longer.line();
   EXPECT_EQ(find_config(scratch.path() + "/two.cfg"), scratch.path() + "/two.cfg");
   EXPECT_EQ(failure_of([] { static_cast<void>(find_config("two")); }).status(), ExitStatus::config);
   const Error missing = failure_of([] { static_cast<void>(find_config("none")); });
