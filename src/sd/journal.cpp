@@ -33,6 +33,7 @@ struct Log {
   std::string identifier = "syncropy";
   Priority least = Priority::info;
   bool to_journal = false, to_terminal = false;
+  std::vector<LogField> fields;
   Fd file;
   bool progress_shown = false;
   std::optional<Clock::time_point> last_update;
@@ -88,7 +89,8 @@ std::string utc_now() {
 void send_to_journal(const Log& log, Priority priority, std::string_view message, const std::vector<LogField>& fields, std::string_view message_id) {
   std::vector<std::string> lines{"MESSAGE=" + std::string(message), "PRIORITY=" + std::to_string(static_cast<int>(priority)), "SYSLOG_IDENTIFIER=" + log.identifier};
   if (!message_id.empty()) lines.push_back("MESSAGE_ID=" + std::string(message_id));
-  for (const LogField& field : fields) lines.push_back(std::string(field.name) + "=" + field.value);
+  for (const std::vector<LogField>* some : {&log.fields, &fields})
+    for (const LogField& field : *some) lines.push_back(std::string(field.name) + "=" + field.value);
   std::vector<iovec> vectors;
   for (std::string& line : lines) vectors.push_back({line.data(), line.size()});
   if (::sd_journal_sendv(vectors.data(), static_cast<int>(vectors.size())) < 0) write_quietly(STDERR_FILENO, std::string(message) + "\n");
@@ -131,6 +133,18 @@ void open_log(std::string_view identifier, Priority least, const std::string& lo
   log.file = std::move(file);
   log.to_journal = stderr_is_the_journal();
   log.to_terminal = !log.to_journal && stderr_is_a_terminal();
+}
+
+void set_log_fields(std::vector<LogField> fields) {
+  Log& log = state();
+  const std::lock_guard lock(log.mutex);
+  log.fields = std::move(fields);
+}
+
+bool logs_to_journal() {
+  Log& log = state();
+  const std::lock_guard lock(log.mutex);
+  return log.to_journal;
 }
 
 void log(Priority priority, std::string_view message, const std::vector<LogField>& fields, std::string_view message_id) noexcept {

@@ -12,7 +12,7 @@ enum class Priority : int { error = 3, warning = 4, notice = 5, info = 6, debug 
 
 struct LogField {
   std::string_view name;  // upper case, SYNCROPY_ prefix by convention: "SYNCROPY_CLIENT"
-  std::string value;      // any bytes; the journal takes them as they are
+  std::string value;      // any bytes; the journal takes them as they are. Names are escaped like in messages, to be found by what is read
 };
 
 // At start, and again once the configuration is known: the last call counts. `identifier` is the program's name; a message less urgent
@@ -21,7 +21,12 @@ struct LogField {
 // "TIME LEVEL MESSAGE" as well, one write per line, appended; SystemError(config) where it cannot be opened.
 void open_log(std::string_view identifier, Priority least, const std::string& log_file = {});
 
-// Thread-safe, does not throw. `message` is escaped already where it holds foreign names and is one line; `message_id` is
+// What goes with every entry from now on.
+void set_log_fields(std::vector<LogField> fields);
+// Lines go to the journal, with their fields.
+[[nodiscard]] bool logs_to_journal();
+
+// Thread-safe, does not throw. A field's name may come several times, as the journal allows, up to some 900 in all. `message` is escaped already where it holds foreign names and is one line; `message_id` is
 // empty or 32 hexadecimal digits from sd/message-ids.hpp.
 void log(Priority priority, std::string_view message, const std::vector<LogField>& fields = {}, std::string_view message_id = {}) noexcept;
 

@@ -1,7 +1,10 @@
 #pragma once
-// What an operator must act on or may want to find again: MESSAGE_ID of journal entries (systemd.journal-fields(7)). Never reused.
+// What an operator must act on or may want to find again: MESSAGE_ID of journal entries (systemd.journal-fields(7)). Never reused. Each has
+// its text in units/syncropy.catalog and its line in syncropy-journal(7).
 
 #include <string_view>
+
+#include "util/error.hpp"
 
 namespace syncropy::message_id {
 
@@ -19,5 +22,35 @@ inline constexpr std::string_view not_started = "1244675480f84ced9de5061eb54fe46
 inline constexpr std::string_view reload_refused = "a2be964b2e444cdc8b0f7497662d4dea";  // an agent that was to read its policy anew goes on with the old one
 inline constexpr std::string_view hook_refused = "a18691d6eda0456aa71f3d9efa1778c6";  // somebody asked for a hook as root and may not
 inline constexpr std::string_view catalog_damaged = "cc4d23941f0542afb6fbeda870a9cf28";  // the catalog shows what the manifests do not, or cannot be read
+inline constexpr std::string_view unit_failed = "90535d448ff44be69dbed6726262a8ed";  // units/report-failure: a unit failed
+inline constexpr std::string_view not_mailed = "961deea9835849a7a60cc7f4c3e209d7";  // units/report-failure: nobody could be told of it
+inline constexpr std::string_view configuration_wrong = "49dc4df50ff44a2c997e76cfda80d31f";  // a run did not begin: command line, configuration or a credential
+inline constexpr std::string_view repository_missing = "7af2d3dfbed44cdea8d7768e03182eb3";  // the repository is not there, not ours, or not writable
+inline constexpr std::string_view agent_unreachable = "04d43f3c3549424b8dcc78aecc531649";  // nobody answers where a client's agent should
+inline constexpr std::string_view agent_refused = "c759c67d573a45b98dfb972a81ba824b";  // a certificate, or a policy, of one side says no to the other
+inline constexpr std::string_view connection_lost = "f088469d00bb4710b163261119f018ab";  // cut off, stalled, or not to the protocol
+inline constexpr std::string_view disk_failed = "13fdafcdfc1449fba2b1e22ca218870d";  // full, over quota, failing, read-only
+inline constexpr std::string_view lock_held = "47d25ac19e5e4021bc3fdd4ca9da143f";  // another run held the client's lock for longer than this one waits
+inline constexpr std::string_view waiting = "cc1370971fd84ad7945cb0d5324f42f9";  // another run holds the client's lock: this one waits
+inline constexpr std::string_view interrupted = "366eb7678390417189ded89e59eba12c";  // ended by a signal
+inline constexpr std::string_view catalog_not_backed_up = "5c5109e9395e48c1b2bddcab71b9b3ce";  // the file 'database: backup' could not be written
+inline constexpr std::string_view verified = "fbf2f502f33b4b668a232a4b32ae12e4";  // what was read again is in order
+inline constexpr std::string_view trash_emptied = "46702c9e27f34113829fab1663edf5f6";  // what had expired is removed
+
+// Of a run, or another job of the server, that ended with `status`; run_failed where there is no better one.
+[[nodiscard]] constexpr std::string_view of_failure(ExitStatus status) {
+  switch (status) {
+    case ExitStatus::usage:
+    case ExitStatus::no_input:
+    case ExitStatus::config: return configuration_wrong;
+    case ExitStatus::repository: return repository_missing;
+    case ExitStatus::unavailable: return agent_unreachable;
+    case ExitStatus::refused: return agent_refused;
+    case ExitStatus::protocol: return connection_lost;
+    case ExitStatus::io: return disk_failed;
+    case ExitStatus::busy: return lock_held;
+    default: return run_failed;
+  }
+}
 
 }  // namespace syncropy::message_id

@@ -239,12 +239,14 @@ int talk_to_a_journal() {
   if (::fstat(STDERR_FILENO, &st) != 0) return 104;
   ::setenv("JOURNAL_STREAM", (std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino)).c_str(), 1);
   open_log("syncropy-server", Priority::info);
+  if (!logs_to_journal()) return 107;
+  set_log_fields({{"SYNCROPY_CONFIG", "prod"}});
   log(Priority::error, "web1: failed", {{"SYNCROPY_CLIENT", "web1"}, {"SYNCROPY_PATH", "two\nlines"}}, "580dde0401654a98aeb498dcd5a672d8");
   char buffer[4'096];
   const ssize_t got = ::recv(journal.get(), buffer, sizeof buffer, MSG_DONTWAIT);
   if (got <= 0) return 1;
   const std::string entry(buffer, static_cast<std::size_t>(got));
-  for (const char* line : {"MESSAGE=web1: failed\n", "PRIORITY=3\n", "SYSLOG_IDENTIFIER=syncropy-server\n", "MESSAGE_ID=580dde0401654a98aeb498dcd5a672d8\n", "SYNCROPY_CLIENT=web1\n"})
+  for (const char* line : {"MESSAGE=web1: failed\n", "PRIORITY=3\n", "SYSLOG_IDENTIFIER=syncropy-server\n", "MESSAGE_ID=580dde0401654a98aeb498dcd5a672d8\n", "SYNCROPY_CLIENT=web1\n", "SYNCROPY_CONFIG=prod\n"})
     if (entry.find(line) == std::string::npos) return 2;
   // A value with a newline goes with its length (journal native protocol).
   if (entry.find(std::string("SYNCROPY_PATH\n\x09\0\0\0\0\0\0\0two\nlines\n", 32)) == std::string::npos) return 3;
