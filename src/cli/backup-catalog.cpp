@@ -14,7 +14,7 @@
 namespace syncropy {
 
 ExitStatus verb_backup_catalog(const std::string& config, const std::string& file) {
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::of_database);
   const std::string to = file.empty() ? settings.database.backup : std::filesystem::absolute(file).string();
   if (to.empty())
     throw Error(ExitStatus::usage, "no file is named for the backup", "write 'syncropy backup-catalog FILE', or 'backup: FILE' in section database of " + escape(settings.file));

@@ -10,7 +10,7 @@ namespace syncropy {
 ExitStatus verb_complete(const std::string& config, const std::vector<std::string>& words) {
   try {
     if (words.empty()) return ExitStatus::success;
-    const ServerSettings settings = load_server_settings(configuration_file(config));
+    const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::none);
     become_owner_of(settings.repository);
     const Repository repository = Repository::open(settings.repository, false);
     const std::string& typed = words.back();

@@ -15,7 +15,7 @@ namespace syncropy {
 
 DatasetSource open_source(const std::string& config, const std::string& dataset, const std::string& from) {
   if (!from.empty()) return DatasetSource::from_folder(from);
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::none);
   return DatasetSource(select_dataset(Repository::open(settings.repository, false), dataset));
 }
 

@@ -85,7 +85,7 @@ void print_json(const Listed& listed, std::string_view recorded) {
 }  // namespace
 
 ExitStatus verb_list(const std::string& config, const std::string& what, bool json) {
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::of_database);
   const Filter filter = parse_filter(what);
   become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);

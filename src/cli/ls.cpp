@@ -53,7 +53,7 @@ std::string relative(std::string path) {
 }  // namespace
 
 ExitStatus verb_ls(const std::string& config, const std::string& dataset, const std::string& path, bool recursive) {
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::none);
   become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   const SelectedDataset selected = select_dataset(repository, dataset);

@@ -61,7 +61,7 @@ class RebuildTicker {
 
 ExitStatus verb_rebuild_catalog(const std::string& config) {
   const Clock::time_point begun = Clock::now();
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::of_database);
   become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, true);
   // It changes the environment: before there is another thread.

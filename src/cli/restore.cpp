@@ -278,7 +278,7 @@ ExitStatus status_of(const RestoreCounts& counts, bool dry_run) {
 ExitStatus verb_restore(const std::string& config, const RestoreArguments& arguments) {
   RestoreRules rules = rules_of(arguments);
   std::optional<ServerSettings> settings;
-  if (arguments.from.empty() || arguments.local.empty()) settings = load_server_settings(configuration_file(config));
+  if (arguments.from.empty() || arguments.local.empty()) settings = load_server_settings(configuration_file(config), arguments.local.empty() ? Secrets::all : Secrets::none);
   DatasetSource source = source_of(arguments, settings);
   const Selection selection{arguments.paths, arguments.includes, arguments.excludes};
 

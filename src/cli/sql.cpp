@@ -19,7 +19,7 @@ constexpr std::size_t most_rows = 100'000;
 }  // namespace
 
 ExitStatus verb_sql(const std::string& config, const std::string& query) {
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), Secrets::of_database);
   become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   Catalog catalog = Catalog::open_existing(catalog_location(settings.database, repository));

@@ -6,11 +6,15 @@
 #include <cstring>
 
 #include "cli/exit.hpp"
+#include "cli/owner.hpp"
 #include "config/settings.hpp"
 #include "sd/journal.hpp"
+#include "sd/message-ids.hpp"
+#include "sd/service.hpp"
 #include "server/delete.hpp"
 #include "server/run.hpp"
 #include "server/select.hpp"
+#include "util/escape.hpp"
 #include "util/signals.hpp"
 #include "util/version.hpp"
 
@@ -92,14 +96,17 @@ int serve(int argc, char** argv) {
   options.tier = day ? Tier::day : week ? Tier::week : month ? Tier::month : Tier::hour;
   if (!instance.empty()) {
     const Instance parsed = parse_instance(instance);
-    file = parsed.config;
     options.tier = parsed.tier;
+    set_log_fields({{"SYNCROPY_CONFIG", escape(parsed.config)}, {"SYNCROPY_TIER", std::string(name_of(parsed.tier))}});
+    file = find_config_named(parsed.config);
   } else if (hour + day + week + month == 0) {
     throw Error(ExitStatus::usage, "no tier is named", "add -H, -D, -W or -M, or use --instance NAME-hourly");
   }
   if (file.empty()) throw Error(ExitStatus::usage, "no configuration is named", "add --cfg FILE, or use --instance NAME-hourly");
   const ServerSettings settings = load_server_settings(find_config(file));
+  set_log_fields({{"SYNCROPY_CONFIG", escape(settings.name)}, {"SYNCROPY_TIER", std::string(name_of(options.tier))}});
   open_log("syncropy-server", priority_of(settings.log_level), settings.log_file);
+  become_owner_of(settings.repository);
   const std::vector<const ClientSettings*> clients = wanted_clients(settings, options.only);
   if (last) return static_cast<int>(print_last_datasets(settings, clients, options.tier));
   if (del->count() > 0) return static_cast<int>(delete_dataset(settings, clients, options.tier, delete_id, options.lock_wait_seconds));
@@ -113,8 +120,10 @@ int main(int argc, char** argv) {
   syncropy::raise_open_files();
   return syncropy::end_with("syncropy-server", [&] {
     const syncropy::SignalWatch signals([](int number) {
-      syncropy::log(syncropy::Priority::notice, std::string("ended by SIG") + ::sigabbrev_np(number) + "; the next run cleans up what was unfinished");
+      syncropy::notify_status(std::string("ended by SIG") + ::sigabbrev_np(number));
+      syncropy::log(syncropy::Priority::warning, std::string("ended by SIG") + ::sigabbrev_np(number) + ": what was not published yet is lost, and the next run cleans up",
+                    {{"SYNCROPY_SIGNAL", std::to_string(number)}}, syncropy::message_id::interrupted);
     });
     return syncropy::serve(argc, argv);
-  });
+  }, syncropy::message_id::of_failure);
 }

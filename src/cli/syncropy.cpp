@@ -7,6 +7,7 @@
 #include "cli/exit.hpp"
 #include "cli/verbs.hpp"
 #include "sd/journal.hpp"
+#include "sd/message-ids.hpp"
 #include "util/escape.hpp"
 #include "util/signals.hpp"
 #include "util/version.hpp"
@@ -79,6 +80,7 @@ int operate(int argc, char** argv) {
   auto* backup = app.add_subcommand("backup-catalog", "write a backup of the catalog, as Firebird's gbak does");
   backup->add_option("FILE", path, "replaced when the backup is whole (default: database.backup of the configuration)");
   auto* rebuild = app.add_subcommand("rebuild-catalog", "make the catalog again, from the manifests alone");
+  auto* empty_trash = app.add_subcommand("empty-trash", "remove what has expired, without standing in anybody's way");
   auto* verify = app.add_subcommand("verify", "read what is stored again, and hold it against manifests and digests");
   VerifyArguments verified;
   std::string sample;
@@ -117,6 +119,7 @@ int operate(int argc, char** argv) {
   if (*complete) return static_cast<int>(verb_complete(config, words));
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
   if (*backup) return static_cast<int>(verb_backup_catalog(config, path));
+  if (*empty_trash) return static_cast<int>(verb_empty_trash(config));
   if (*rebuild) return static_cast<int>(verb_rebuild_catalog(config));
   if (*verify) {
     if (!sample.empty()) verified.percent = parse_percent(sample);
@@ -133,5 +136,5 @@ int main(int argc, char** argv) {
   return syncropy::end_with("syncropy", [&] {
     const syncropy::SignalWatch signals([](int) {});
     return syncropy::operate(argc, argv);
-  });
+  }, syncropy::message_id::of_failure);
 }

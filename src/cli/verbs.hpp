@@ -39,6 +39,7 @@ ExitStatus verb_complete(const std::string& config, const std::vector<std::strin
 // `file` may be empty: the one that the configuration names.
 ExitStatus verb_backup_catalog(const std::string& config, const std::string& file);
 ExitStatus verb_rebuild_catalog(const std::string& config);
+ExitStatus verb_empty_trash(const std::string& config);
 struct VerifyArguments {
   std::string what;                 // CLIENT, CLIENT/TIER, a dataset; empty: all clients
   std::optional<double> percent;    // a sample, above 0 and at most 100

@@ -13,10 +13,11 @@
 #include "sd/journal.hpp"
 #include "sd/message-ids.hpp"
 #include "sd/service.hpp"
-#include "server/progress.hpp"
+#include "server/bounded-log.hpp"
 #include "server/catalog-check.hpp"
 #include "server/verify.hpp"
 #include "util/escape.hpp"
+#include "util/format.hpp"
 
 namespace syncropy {
 namespace {
@@ -24,7 +25,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned progress_seconds = 900;     // of the unit's start time-out: this long without progress is a failure
-constexpr std::uint64_t told_at_once = 1'000;  // damaged files of a client, as they are met
 constexpr std::size_t told_datasets = 3;       // of a damaged path, by name
 
 std::string json_text(std::string_view text) {
@@ -121,26 +121,39 @@ void print_text(const std::string& client, const VerifyResult& result, double se
   if (result.expired > 0) fmt::print("{}: {} datasets expired meanwhile\n", client, result.expired);
 }
 
+// In a unit nobody reads standard output; what is damaged has been told by then.
+void tell_the_journal(const std::string& client, const VerifyResult& result, double seconds) {
+  log(Priority::info,
+      fmt::format("{}: in order: {} datasets, {} names; {} files with {} read, in {:.1f} s", client, result.datasets, format_count(result.names),
+                  format_count(result.files), format_bytes(result.bytes), seconds),
+      {{"SYNCROPY_CLIENT", client}, {"SYNCROPY_SECONDS", fmt::format("{:.1f}", seconds)}}, message_id::verified);
+}
+
 ExitStatus verify_one(const Repository& repository, const VerifyScope& scope, const VerifyOptions& options, bool json) {
   const Clock::time_point begun = Clock::now();
   ClientStore store = repository.client(scope.client);
   VerifyProgress progress;
-  std::atomic<std::uint64_t> told = 0;
+  std::mutex telling;
+  PathLog told("are damaged", [&](const std::string& text, std::vector<LogField> fields) {
+    fields.push_back({"SYNCROPY_CLIENT", scope.client});
+    log(Priority::error, text, fields, message_id::file_damaged);
+  });
   VerifyResult result;
   {
     const VerifyTicker ticker(scope.client, progress);
     result = verify_client(store, scope, options, progress, [&](const std::string& dataset, const DamagedPath& found) {
-      if (++told > told_at_once) return;
-      log(Priority::error, scope.client + "/" + dataset + ": " + what_of(found),
-          {{"SYNCROPY_CLIENT", scope.client}, {"SYNCROPY_DATASET", dataset}, {"SYNCROPY_PATH", found.path}}, message_id::file_damaged);
+      const std::lock_guard lock(telling);
+      told.add("/" + found.path, scope.client + "/" + dataset + ": " + what_of(found), {{"SYNCROPY_DATASET", dataset}});
     });
   }
+  told.finish();
   for (const auto& [dataset, why] : result.manifests)
     log(Priority::error, scope.client + "/" + dataset + " is damaged: " + why, {{"SYNCROPY_CLIENT", scope.client}, {"SYNCROPY_DATASET", dataset}},
         message_id::dataset_damaged);
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   if (json) print_json(scope.client, result);
-  else print_text(scope.client, result, seconds);
+  else if (!logs_to_journal()) print_text(scope.client, result, seconds);
+  else if (!result.is_damaged()) tell_the_journal(scope.client, result, seconds);
   if (!result.damage.empty() || result.more)
     log(Priority::error, fmt::format("{}: {}{} paths are damaged: the next backup fetches them anew; 'syncropy list {}' shows the datasets that keep the damage "
                                      "until they expire, 'syncropy ls -R DATASET' the paths", scope.client, result.more ? "more than " : "",
@@ -172,16 +185,18 @@ ExitStatus verify_catalog(const ServerSettings& settings, const Repository& repo
     log(Priority::error, "the catalog is damaged: " + why + ": 'syncropy rebuild-catalog' makes it anew", {}, message_id::catalog_damaged);
     if (arguments.json) fmt::print(R"({{"problem":"catalog","why":{}}})" "\n", json_text(why));
   }
-  if (!arguments.json)
-    fmt::print("catalog: {}: {} rows, in {:.1f} s\n", verdict.damage.empty() ? "in order" : "DAMAGED", format_count(rows),
-               std::chrono::duration<double>(Clock::now() - begun).count());
+  const std::string seconds = fmt::format("{:.1f}", std::chrono::duration<double>(Clock::now() - begun).count());
+  const std::string summary = fmt::format("catalog: {}: {} rows, in {} s", verdict.damage.empty() ? "in order" : "DAMAGED", format_count(rows), seconds);
+  if (!arguments.json && !logs_to_journal()) fmt::print("{}\n", summary);
+  else if (!arguments.json && verdict.damage.empty()) log(Priority::info, summary, {{"SYNCROPY_SECONDS", seconds}}, message_id::verified);
   return verdict.damage.empty() ? ExitStatus::success : ExitStatus::data;
 }
 
 }  // namespace
 
 ExitStatus verb_verify(const std::string& config, const VerifyArguments& arguments) {
-  const ServerSettings settings = load_server_settings(configuration_file(config));
+  const ServerSettings settings = load_server_settings(configuration_file(config), arguments.catalog ? Secrets::of_database : Secrets::none);
+  set_log_fields({{"SYNCROPY_CONFIG", escape(settings.name)}});
   become_owner_of(settings.repository);
   const Repository repository = Repository::open(settings.repository, false);
   const VerifyOptions options{arguments.percent, arguments.idle};
@@ -192,7 +207,8 @@ ExitStatus verb_verify(const std::string& config, const VerifyArguments& argumen
     try {
       status = verify_catalog(settings, repository, scopes, arguments);
     } catch (const Error& error) {
-      log(Priority::error, "the catalog cannot be verified: " + error.line());
+      log(Priority::error, "the catalog cannot be verified: " + error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}},
+          message_id::run_failed);
       status = error.status();
     }
   }
@@ -203,7 +219,8 @@ ExitStatus verb_verify(const std::string& config, const VerifyArguments& argumen
     } catch (const Error& error) {
       if (arguments.what.empty()) {  // the others are verified whatever becomes of this one
         one = error.status();
-        log(Priority::error, scope.client + ": " + error.line(), {{"SYNCROPY_CLIENT", scope.client}});
+        log(Priority::error, scope.client + ": " + error.line(),
+            {{"SYNCROPY_CLIENT", scope.client}, {"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::of_failure(error.status()));
       } else {
         throw;
       }

@@ -20,7 +20,7 @@ ExitStatus back_up_catalog(const ServerSettings& settings, const Repository& rep
     return status;
   } catch (const Error& error) {
     log(Priority::error, "the catalog is not backed up to " + escape(file) + ": " + error.line() + "; the backup before, if there is one, is still there", {},
-        message_id::not_recorded);
+        message_id::catalog_not_backed_up);
     return status == ExitStatus::success ? ExitStatus::not_recorded : status;
   }
 }

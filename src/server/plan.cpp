@@ -29,7 +29,6 @@ constexpr std::uint64_t delta_threshold = 4U << 20;
 // the whole manifest costs more than transferring them.
 constexpr std::uint64_t moved_files = 64, moved_bytes = 1U << 20;
 constexpr std::size_t fetch_payload = 256U << 10;
-constexpr std::uint64_t told_problems = 1'000;  // one by one; of the others their number
 
 [[noreturn]] void reject(const std::string& why) {
   throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
@@ -76,7 +75,6 @@ class Planner {
     }
     report(on_problem);
     if (vanished_ > 0) log(Priority::info, client_.name + ": " + std::to_string(vanished_) + " entries were gone, or something else, before they were read", {{"SYNCROPY_CLIENT", client_.name}});
-    if (problems_ > told_problems) on_problem({}, std::to_string(problems_ - told_problems) + " more could not be read: they are marked in the manifest");
   }
 
   void finish() {
@@ -416,7 +414,7 @@ class Planner {
         return wanted == "/" || (problem.path.starts_with(std::string_view(wanted).substr(1)) && (problem.path.size() + 1 == wanted.size() || problem.path[wanted.size() - 1] == '/'));
       });
       if (problem.of_listing && !was_asked_for) reject("reported a problem with /" + escape(problem.path) + ", which nobody asked for");
-      if (++problems_ > told_problems) continue;
+      ++problems_;
       on_problem(problem.path, "cannot " + escape(problem.tried) + " /" + escape(problem.path) + " (" + std::strerror(problem.code) + ")");
     }
   }

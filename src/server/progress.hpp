@@ -2,9 +2,12 @@
 // What a run has done so far, for the live line on a terminal and for systemctl status.
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "util/format.hpp"
 
@@ -15,6 +18,7 @@ struct Progress {
   explicit Progress(std::string client_name) : client(std::move(client_name)) {}
   const std::string client;
   std::atomic<const char*> stage = "waiting";   // a word for people: "listing", "publishing", …
+  std::atomic<std::uint64_t> expected = 0;      // entries of the dataset before, while nobody knows how many there are now; 0: no idea
   std::atomic<std::uint64_t> listed = 0;        // entries the agent named
   std::atomic<std::uint64_t> settled = 0;       // entries of which everything is in place
   std::atomic<std::uint64_t> received_files = 0, received_bytes = 0;
@@ -29,7 +33,27 @@ struct Progress {
 // removing a tree, recording. False for listing and receiving, where only figures that move are progress.
 [[nodiscard]] bool ends_by_itself(std::string_view stage);
 
-// "web1: receiving, 11,000 of 12,034 listed entries in place, 310 new files, 41.2 MiB".
-[[nodiscard]] std::string describe(const Progress& progress);
+// How fast a figure rises, over the last seconds.
+class Speed {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // `total` never falls, but for a new beginning.
+  void note(Clock::time_point now, std::uint64_t total);
+  [[nodiscard]] std::uint64_t a_second() const;
+
+ private:
+  static constexpr std::chrono::seconds span{5};
+  struct Sample {
+    Clock::time_point time;
+    std::uint64_t total;
+  };
+  std::deque<Sample> samples_;
+};
+
+// "web1: receiving, 92 %, 310 files, 41.2 MiB, 3.4 MiB/s, 11,000 of 12,034 entries". Files and bytes are those that came over the wire; the
+// percentage is that of the entries, of as many as the dataset before had while not all are listed.
+[[nodiscard]] std::string describe(const Progress& progress, std::uint64_t bytes_a_second);
+// All that are at work in one line, at most four of them in full, and how many of several are done. `speeds` are the clients' in their order.
+[[nodiscard]] std::string describe(const std::deque<Progress>& clients, const std::vector<Speed>& speeds);
 
 }  // namespace syncropy

@@ -1,15 +1,13 @@
 #include "server/run.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <cstdio>
 #include <ctime>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -18,15 +16,18 @@
 #include "repository/recycle.hpp"
 #include "repository/repository.hpp"
 #include "repository/tree.hpp"
+#include "sd/inhibit.hpp"
 #include "sd/journal.hpp"
 #include "sd/message-ids.hpp"
 #include "sd/service.hpp"
 #include "server/agent-session.hpp"
 #include "server/backup-catalog.hpp"
+#include "server/bounded-log.hpp"
 #include "server/plan.hpp"
 #include "server/progress.hpp"
 #include "server/record.hpp"
 #include "server/retention.hpp"
+#include "server/ticker.hpp"
 #include "server/trash.hpp"
 #include "util/escape.hpp"
 #include "util/folder.hpp"
@@ -46,8 +47,7 @@ class ClientRun {
   ExitStatus run() {
     ExitStatus status = ExitStatus::success;
     try {
-      progress_.stage = "waiting for the client's lock";
-      store_.lock(options_.lock_wait_seconds);
+      lock();
       recover();
       connect();
       const bool ready = pre_command();
@@ -65,8 +65,8 @@ class ClientRun {
     const Clock::time_point begun = Clock::now();
     const ClientStore::Datasets datasets = store_.datasets();
     for (const DamagedDataset& damaged : datasets.damaged)
-      line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why, {},
-           message_id::dataset_damaged);
+      line(Priority::warning, std::string(name_of(damaged.tier)) + "/" + damaged.name + " is left alone: " + damaged.why,
+           {{"SYNCROPY_DATASET", std::string(name_of(damaged.tier)) + "/" + damaged.name}}, message_id::dataset_damaged);
     const TrashEmptier trash(store_);
     const DatasetInfo info = receive_whole(datasets);
     const bool recorded = record(info);
@@ -74,6 +74,20 @@ class ClientRun {
     expire(info, datasets);
     if (!recorded) return ExitStatus::not_recorded;
     return info.completeness == Completeness::partial ? ExitStatus::partial : ExitStatus::success;
+  }
+
+  // Another run of this client, of another tier say, comes first.
+  void lock() {
+    progress_.stage = "waiting for another run";
+    try {
+      store_.lock(0);
+      return;
+    } catch (const Error& error) {
+      if (error.status() != ExitStatus::busy || options_.lock_wait_seconds == 0) throw;
+    }
+    line(Priority::notice, "another run of this client is under way: this one waits for it, for " + format_wait(options_.lock_wait_seconds) + " at most", {},
+         message_id::waiting);
+    store_.lock(options_.lock_wait_seconds);
   }
 
   void recover() {
@@ -125,11 +139,12 @@ class ClientRun {
 
   bool command(CommandKind kind, const std::string& text, bool run_succeeded) {
     const std::string what = kind == CommandKind::pre ? "pre-command" : "post-command";
-    const AgentSession::CommandResult result = agent_->run_command(kind, text, client_.command_timeout, run_succeeded, [&](std::string_view output) {
-      line(Priority::info, what + ": " + escape(output));
-    });
+    OutputLog told([&](const std::string& output) { line(Priority::info, what + ": " + output); });
+    const AgentSession::CommandResult result =
+        agent_->run_command(kind, text, client_.command_timeout, run_succeeded, [&](std::string_view output) { told.add(escape(output)); });
+    told.finish();
     if (!result.succeeded)
-      line(Priority::error, "the " + what + " '" + escape(text) + "' " + result.text + (result.remedy.empty() ? "" : ": " + result.remedy), {},
+      line(Priority::error, "the " + what + " '" + escape(text) + "' " + result.text + (result.remedy.empty() ? "" : ": " + result.remedy), {{"SYNCROPY_COMMAND", kind == CommandKind::pre ? "pre" : "post"}},
            message_id::command_failed);
     return result.succeeded;
   }
@@ -170,8 +185,8 @@ class ClientRun {
   bool is_damaged(const DatasetInfo& info) {
     const std::optional<std::string> damage = store_.manifest_damage(info.tier, info.name);
     if (damage)
-      line(Priority::warning, *damage + ": nothing is taken over from this dataset; delete it, or restore it from a copy", {},
-           message_id::dataset_damaged);
+      line(Priority::warning, *damage + ": nothing is taken over from this dataset; delete it, or restore it from a copy",
+           {{"SYNCROPY_DATASET", std::string(name_of(info.tier)) + "/" + info.name}}, message_id::dataset_damaged);
     return damage.has_value();
   }
 
@@ -188,13 +203,20 @@ class ClientRun {
     info.acl = client_.acl;
     for (const std::string& path : client_.paths) info.paths.push_back(path.substr(1));
     info.excludes = client_.excludes;
+    progress_.expected = previous ? previous->info.entries : 0;
+    const Inhibitor inhibitor;
+    if (const std::string why_not = Inhibitor::why_not(); !why_not.empty())
+      line(Priority::debug, "sleep and shutdown are not held off: syncropy-inhibit.socket: " + why_not);
+    PathLog unread_files("could not be read", [this](const std::string& text, std::vector<LogField> fields) {
+      line(Priority::warning, text, std::move(fields), message_id::file_unread);
+    });
     Staging staging = begin(previous, info.name);
     try {
       recycle(previous, staging);
       record_live(previous, staging, info);
-      take_dataset(*agent_, client_, previous, staging, info, progress_, *feed_, [this](const std::string& path, const std::string& text) {
-        line(Priority::warning, text, {{"SYNCROPY_PATH", path}}, message_id::file_unread);
-      });
+      take_dataset(*agent_, client_, previous, staging, info, progress_, *feed_,
+                   [&](const std::string& path, const std::string& text) { unread_files.add("/" + path, text); });
+      unread_files.finish();
       progress_.stage = "publishing";
       store_.publish(std::move(staging), info.tier);
     } catch (...) {
@@ -270,16 +292,17 @@ class ClientRun {
       static_cast<void>(bring_in_line(catalog(), store_));
       return true;
     } catch (const Error& error) {
-      not_recorded(error.line());
+      not_recorded(info, error.line());
     } catch (const std::exception& error) {
-      not_recorded(escape(error.what()));
+      not_recorded(info, escape(error.what()));
     }
     return false;
   }
 
-  void not_recorded(const std::string& why) {
+  void not_recorded(const DatasetInfo& info, const std::string& why) {
     catalog_.reset();
-    line(Priority::error, "the dataset is published but not recorded in the catalog: " + why + "; the next run records it", {},
+    const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
+    line(Priority::error, name + " is published but not recorded in the catalog: " + why + "; the next run records it", {{"SYNCROPY_DATASET", name}},
          message_id::not_recorded);
   }
 
@@ -312,7 +335,7 @@ class ClientRun {
   void retire(const DatasetInfo& info) {
     const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
     if (store_.retire(info.tier, info.name) == RetireResult::in_use) {
-      line(Priority::notice, name + " is being read and stays until the next run");
+      line(Priority::notice, name + " is being read and stays until the next run", {{"SYNCROPY_DATASET", name}});
       return;
     }
     line(Priority::info, "expired " + name, {{"SYNCROPY_DATASET", name}}, message_id::expired);
@@ -321,7 +344,7 @@ class ClientRun {
       catalog_->expire(client_.name, info.sequence);
     } catch (const Error& error) {
       catalog_.reset();
-      line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {},
+      line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {{"SYNCROPY_DATASET", name}},
            message_id::not_recorded);
     }
   }
@@ -337,31 +360,37 @@ class ClientRun {
   }
 
   void summarise(const DatasetInfo& info, Clock::duration took) {
-    const double seconds = std::chrono::duration<double>(took).count();
+    const std::string seconds = fmt::format("{:.1f}", std::chrono::duration<double>(took).count());
     const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
     const bool partial = info.completeness == Completeness::partial;
+    const std::string marked = "'syncropy -c " + escape(settings_.name) + " ls -R " + client_.name + "/" + name + "' marks them";
     line(partial ? Priority::warning : Priority::info,
-         name + (partial ? " is partial: " + format_count(progress_.problems) + " files could not be read; " : " is complete: ") +
+         name + (partial ? " is partial: " + format_count(progress_.problems) + " files could not be read (" + marked + "); " : " is complete: ") +
              format_count(info.entries) + " entries, " + format_count(progress_.linked) + " linked, " + format_count(info.new_files) +
-             " new files with " + format_bytes(info.new_bytes) + ", in " + format_seconds(seconds),
-         {{"SYNCROPY_DATASET", name}, {"SYNCROPY_SEQUENCE", std::to_string(info.sequence)}, {"SYNCROPY_ENTRIES", std::to_string(info.entries)}},
+             " new files with " + format_bytes(info.new_bytes) + ", in " + seconds + " s",
+         {{"SYNCROPY_DATASET", name},
+          {"SYNCROPY_SEQUENCE", std::to_string(info.sequence)},
+          {"SYNCROPY_ENTRIES", std::to_string(info.entries)},
+          {"SYNCROPY_LINKED", std::to_string(progress_.linked)},
+          {"SYNCROPY_NEW_FILES", std::to_string(info.new_files)},
+          {"SYNCROPY_NEW_BYTES", std::to_string(info.new_bytes)},
+          {"SYNCROPY_UNREAD", std::to_string(progress_.problems)},
+          {"SYNCROPY_SECONDS", seconds}},
          partial ? message_id::dataset_partial : message_id::dataset_complete);
   }
 
-  static std::string format_seconds(double seconds) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f s", seconds);
-    return text;
+  static std::string format_wait(unsigned seconds) {
+    if (seconds % 3'600 == 0) return std::to_string(seconds / 3'600) + " h";
+    return seconds % 60 == 0 ? std::to_string(seconds / 60) + " min" : std::to_string(seconds) + " s";
   }
 
   ExitStatus report(const Error& error) {
-    line(Priority::error, error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::run_failed);
+    line(Priority::error, error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::of_failure(error.status()));
     return error.status();
   }
 
   void line(Priority priority, const std::string& text, std::vector<LogField> fields = {}, std::string_view id = {}) {
     fields.push_back({"SYNCROPY_CLIENT", client_.name});
-    fields.push_back({"SYNCROPY_TIER", std::string(name_of(options_.tier))});
     log(priority, client_.name + ": " + text, fields, id);
   }
 
@@ -379,53 +408,23 @@ class ClientRun {
   bool session_spoiled_ = false;
 };
 
-// Shows what all clients do, on a terminal and to systemd, until it is destroyed.
-class Ticker {
- public:
-  explicit Ticker(const std::deque<Progress>& clients) : clients_(clients), thread_([this] { tick(); }) {}
-  ~Ticker() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-    show_progress("");
-  }
-  Ticker(const Ticker&) = delete;
-  Ticker& operator=(const Ticker&) = delete;
-
- private:
-  static constexpr std::chrono::milliseconds interval{250};
-  static constexpr unsigned extension_seconds = 900;  // of the start time-out, as the unit's: this long without progress is a failure
-
-  void tick() {
-    std::unique_lock lock(mutex_);
-    std::uint64_t before = 0;
-    while (!changed_.wait_for(lock, interval, [this] { return ended_; })) {
-      std::string text;
-      std::uint64_t now = 0;
-      bool moves = false;
-      for (const Progress& client : clients_) {
-        const std::string_view stage = client.stage.load();
-        now += client.listed + client.settled + client.received_bytes + client.kept_bytes + client.linked;
-        if (stage == "waiting" || stage == "done") continue;
-        moves = moves || ends_by_itself(stage);
-        text += (text.empty() ? "" : "; ") + describe(client);
-      }
-      show_progress(text);
-      notify_status(text);
-      if (moves || now != before) notify_progress(extension_seconds);
-      before = now;
-    }
-  }
-
-  const std::deque<Progress>& clients_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ended_ = false;
-  std::thread thread_;
-};
+// What `systemctl status` says from now on; and the last line of a run of many, with what is to be looked at.
+void tell_the_end(const std::vector<const ClientSettings*>& clients, const std::vector<ExitStatus>& results) {
+  constexpr std::size_t most_names = 20;
+  std::string names;
+  std::size_t failed = 0;
+  for (std::size_t i = 0; i < clients.size(); ++i)
+    if (results[i] != ExitStatus::success && ++failed <= most_names)
+      names += (names.empty() ? "" : ", ") + clients[i]->name + " (" + std::to_string(static_cast<int>(results[i])) + ")";
+  if (failed > most_names) names += ", …";
+  const bool one = clients.size() == 1;
+  std::string text = one ? clients[0]->name + ": " : std::to_string(clients.size()) + " clients: ";
+  if (failed == 0) text += "backed up";
+  else if (one) text += "ended with status " + std::to_string(static_cast<int>(results[0]));
+  else text += fmt::format("{} did not end with status 0: {}", failed, names);
+  notify_status(text);
+  if (failed > 0 && !one) log(Priority::notice, text);
+}
 
 }  // namespace
 
@@ -454,7 +453,9 @@ ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
           results[i] = ClientRun(settings, *clients[i], options, repository, progress[i]).run();
         } catch (const Error& error) {
           results[i] = error.status();
-          log(Priority::error, clients[i]->name + ": " + error.line(), {{"SYNCROPY_CLIENT", clients[i]->name}}, message_id::run_failed);
+          log(Priority::error, clients[i]->name + ": " + error.line(),
+              {{"SYNCROPY_CLIENT", clients[i]->name}, {"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}},
+              message_id::of_failure(error.status()));
         }
         progress[i].stage = "done";
       }
@@ -464,6 +465,7 @@ ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
     work();
     for (std::thread& thread : threads) thread.join();
   }
+  tell_the_end(clients, results);
   // One reason is told as it is; several reasons are told apart by the log.
   ExitStatus status = ExitStatus::success;
   for (ExitStatus result : results) {

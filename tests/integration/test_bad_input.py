@@ -468,5 +468,5 @@ def test_json_of_list(good):
     rows = good.list("a/hour")
     assert [row["sequence"] for row in rows] == [dataset.sequence for dataset in good.datasets() if dataset.tier == "hour"]
     assert set(rows[0]) == {"client", "tier", "name", "sequence", "started", "finished", "complete", "entries", "files", "bytes", "new_files",
-                            "new_bytes", "problems", "recorded"}
+                            "new_bytes", "problems", "damaged", "recorded"}
     assert json.dumps(rows[-1]["new_files"]) == str(good.newest().new_files)

@@ -341,8 +341,10 @@ def test_systemd_is_asked_for_time_while_a_run_waits(world):
         assert heard(manager) >= 3  # in the pre-command
         folder = os.open(world.repository / "a", os.O_RDONLY)
         fcntl.flock(folder, fcntl.LOCK_EX)
-        world.fail(75, arguments=["--lock-wait", "4"], environment=environment)
-        assert heard(manager) >= 3
+        done = world.server("-H", "--lock-wait", "4", environment=environment)
+        assert done.status == 75 and heard(manager) >= 3
+        waits, failed = done.lines
+        assert "this one waits for it, for 4 s at most" in waits and "'a'" in failed and "another run" in failed
         os.close(folder)
 
 
