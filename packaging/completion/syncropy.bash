@@ -18,7 +18,7 @@ _syncropy() {
   --local | --from) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\nrebuild-catalog\nbackup-catalog\n--cfg\n--help\n--version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\nempty-trash\nrebuild-catalog\nbackup-catalog\n--cfg\n--help\n--version' -- "$current")
     return
   fi
   if [[ $current == -* ]]; then
