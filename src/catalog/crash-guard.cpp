@@ -87,6 +87,7 @@ CrashGuard::~CrashGuard() {
   if (!database || ::fsync(database.get()) != 0) return;
   // Who else writes holds it too. A mark that cannot be taken away says too much, which costs time and loses nothing.
   if (::flock(mark_.get(), LOCK_EX | LOCK_NB) != 0 || ::ftruncate(mark_.get(), 0) != 0) return;
+  ::fsync(mark_.get());  // else a machine that stops soon would have its catalog made anew for nothing
 }
 
 }  // namespace syncropy

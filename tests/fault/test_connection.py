@@ -190,7 +190,7 @@ def test_an_agent_that_stalls(world):
     before = world.state()
     done = world.run(status=76)
     assert 3 <= done.seconds < 12
-    assert len(done.lines) == len(WHERE), done
+    assert sum(": error: c" in line for line in done.lines) == len(WHERE), done
     for number in range(len(WHERE)):
         line, = (line for line in done.lines if f"c{number}: " in line)
         assert line.startswith(f"syncropy-server: error: c{number}: ") and "3 seconds" in line and f"stalls{number}.socket" in line
@@ -275,7 +275,7 @@ def test_a_server_that_stalls(lab):
                 while sock.recv(65536):
                     pass
                 assert 0.5 <= time.monotonic() - began < 5
-        assert agent.text().count("1 seconds") == 3
+        harness.wait_until(lambda: agent.text().count("1 seconds") == 3, "it says so of each")
         world.client("a", agent.where)
         world.init().run()
 

@@ -71,13 +71,14 @@ def disk(lab):
 
 def test_power_is_cut_at_any_moment(disk):
     world, chance = disk, random.Random(12)
-    length, cut_in_mid_run, made_anew = world.run().seconds, 0, 0
+    length, cut_in_mid_run, made_anew = None, 0, 0
     for cut in range(CUTS):
-        for _ in range(40):
-            trees.write(world.source / f"folder{chance.randrange(12)}/{chance.randrange(60)}", chance.randbytes(chance.randrange(30_000)))
+        for _ in range(400):
+            trees.write(world.source / f"folder{chance.randrange(12)}/{chance.randrange(600)}", chance.randbytes(chance.randrange(30_000)))
+        length = length or world.run().seconds
         before = {dataset.sequence: dataset for dataset in world.datasets()}
         run = world.start("-c", world.configuration, "-H")
-        time.sleep(chance.random() * 1.3 * max(length, 0.2))
+        time.sleep(chance.random() * 1.2 * length)
         cut_in_mid_run += run.runs()
         world.disk.cut()
         run.wait(30)

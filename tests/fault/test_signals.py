@@ -1,5 +1,6 @@
 """Agents and servers that are told to end, and agents that end for idleness and are started again."""
 
+import pathlib
 import signal
 import socket
 import subprocess
@@ -68,6 +69,7 @@ def test_sigterm_to_the_server_during_a_run(lab):
             # Whoever started the tests may have had signals ignored, as nohup(1) and a shell's & do.
             run = world.start("-c", world.configuration, "-H", prefix=["env", "--default-signal"])
             # From its first moment on, whatever it is at: the one before may have left an unfinished tree.
+            harness.wait_until(lambda: pathlib.Path(f"/proc/{run.pid}/comm").read_text().startswith("syncropy"), "it has begun")
             harness.wait_until(lambda: any((world.repository / "a").glob(".staging/*")), "it has begun")
             run.kill(number)
             assert run.wait(20) == -number, run.text()
