@@ -16,6 +16,7 @@
 #include "repository/recycle.hpp"
 #include "repository/repository.hpp"
 #include "repository/tree.hpp"
+#include "repository/writeback.hpp"
 #include "sd/inhibit.hpp"
 #include "sd/journal.hpp"
 #include "sd/message-ids.hpp"
@@ -214,8 +215,11 @@ class ClientRun {
     try {
       recycle(previous, staging);
       record_live(previous, staging, info);
-      take_dataset(*agent_, client_, previous, staging, info, progress_, *feed_,
-                   [&](const std::string& path, const std::string& text) { unread_files.add("/" + path, text); });
+      {
+        const Writeback writeback(staging.folder);
+        take_dataset(*agent_, client_, previous, staging, info, progress_, *feed_,
+                     [&](const std::string& path, const std::string& text) { unread_files.add("/" + path, text); });
+      }
       unread_files.finish();
       progress_.stage = "publishing";
       store_.publish(std::move(staging), info.tier);
