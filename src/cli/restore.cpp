@@ -99,15 +99,6 @@ std::string reason(const Shortfall& shortfall) {
   return std::strerror(code);
 }
 
-std::string json_text(std::string_view text) {
-  std::string quoted = "\"";
-  for (char c : escape(text)) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + "\"";
-}
-
 // Prints what becomes of each entry, and keeps what the closing summary tells.
 class RestoreReport {
  public:

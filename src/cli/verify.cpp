@@ -27,15 +27,6 @@ using Clock = std::chrono::steady_clock;
 constexpr unsigned progress_seconds = 900;     // of the unit's start time-out: this long without progress is a failure
 constexpr std::size_t told_datasets = 3;       // of a damaged path, by name
 
-std::string json_text(std::string_view text) {
-  std::string quoted = "\"";
-  for (char c : escape(text)) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + "\"";
-}
-
 std::string what_of(const DamagedPath& damaged) {
   std::string text = "/" + escape(damaged.path) + " " + describe(damaged.kind);
   if (damaged.code != 0) text += std::string(": ") + std::strerror(damaged.code);

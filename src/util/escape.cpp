@@ -58,4 +58,13 @@ std::string escape(std::string_view bytes) {
   return out;
 }
 
+std::string json_text(std::string_view bytes) {
+  std::string quoted = "\"";
+  for (const char c : escape(bytes)) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
 }  // namespace syncropy

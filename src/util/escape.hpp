@@ -10,4 +10,7 @@ namespace syncropy {
 // backslash sequence (\n, \t, \\ or \xHH). The result is valid UTF-8 on one line, at most four times as long.
 [[nodiscard]] std::string escape(std::string_view bytes);
 
+// escape(bytes) as a JSON string, with its quotes: a reader of the JSON gets what a person gets.
+[[nodiscard]] std::string json_text(std::string_view bytes);
+
 }  // namespace syncropy

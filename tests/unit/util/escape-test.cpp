@@ -18,5 +18,10 @@ TEST(Escape, OneLineOfValidUtf8WhateverTheName) {
   EXPECT_EQ(escape("rtl \xe2\x80\xae"), "rtl \\xe2\\x80\\xae") << "a name that reads backwards";
 }
 
+TEST(Escape, AsJsonItReadsBackAsWhatIsShown) {
+  EXPECT_EQ(json_text("say \"a\\b\"\n"), R"("say \"a\\\\b\"\\n")");
+  EXPECT_EQ(json_text(""), R"("")");
+}
+
 }  // namespace
 }  // namespace syncropy
