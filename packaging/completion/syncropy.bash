@@ -8,7 +8,7 @@ _syncropy() {
     word=${COMP_WORDS[i]}
     case $word in
     -c | --cfg) config=(-c "${COMP_WORDS[++i]}") ;;
-    --from | --to | --target | --local | --include | --exclude | --map-owner | --map-group | --sample) ((i++)) ;;
+    --from | --to | --target | --local | --include | --exclude | --map-owner | --map-group | --sample | --name | --server | --valid | --ca | --keys | --owner) ((i++)) ;;
     -*) ;;
     *) if [[ -z $verb ]]; then verb=$word; else words+=("$word"); fi ;;
     esac
@@ -18,7 +18,7 @@ _syncropy() {
   --local | --from) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\nempty-trash\nrebuild-catalog\nbackup-catalog\n--cfg\n--help\n--version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nls\nrestore\nexport\ncat\ncheck-config\nsql\nverify\nempty-trash\nrebuild-catalog\nbackup-catalog\nca\nenroll\n--cfg\n--help\n--version' -- "$current")
     return
   fi
   if [[ $current == -* ]]; then
@@ -28,6 +28,8 @@ _syncropy() {
     cat) options=--from ;;
     ls) options=--recursive ;;
     list) options=--json ;;
+    ca) options=$'--keys\n--force\n--json' ;;
+    enroll) options=$'--name\n--server\n--valid\n--quiet' ;;
     verify) options=$'--no-catalog\n--sample\n--idle\n--json' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
@@ -40,6 +42,8 @@ _syncropy() {
     if [[ ${#COMPREPLY[@]} -gt 0 && ${#words[@]} -gt 0 ]]; then mapfile -t COMPREPLY < <(printf '%q\n' "${COMPREPLY[@]}"); fi
     [[ ${#COMPREPLY[@]} -ne 1 || ${COMPREPLY[0]} != */ ]] || compopt -o nospace
     ;;
+  ca) mapfile -t COMPREPLY < <(compgen -W $'init\nlist\nrenew\nrevoke' -- "$current") ;;
+  enroll) mapfile -t COMPREPLY < <(syncropy "${config[@]}" complete -- "$current" 2>/dev/null) ;;
   check-config | backup-catalog) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
   esac
 }

@@ -12,6 +12,7 @@
 
 #include "agent/session.hpp"
 #include "sd/journal.hpp"
+#include "sd/message-ids.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/format.hpp"
@@ -177,7 +178,7 @@ void Connections::serve_one(Active& active, Socket socket) {
     serve_(secured, active.terms->policy, root_, active.activity, stopping_);
     log(Priority::info, "served " + active.who + " from " + peer, {{"SYNCROPY_PEER", peer}, {"SYNCROPY_SERVER", active.who}});
   } catch (const Error& error) {
-    log(Priority::warning, peer + ": " + error.line(), {{"SYNCROPY_PEER", peer}});
+    log(Priority::warning, peer + ": " + error.line(), {{"SYNCROPY_PEER", peer}}, error.status() == ExitStatus::refused ? message_id::server_refused : std::string_view());
   } catch (const std::exception& error) {
     log(Priority::error, peer + ": " + escape(error.what()), {{"SYNCROPY_PEER", peer}});
   }

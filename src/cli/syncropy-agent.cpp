@@ -1,5 +1,5 @@
 // syncropy-agent(8): serves backup requests, activated by systemd's socket or listening by itself as the classic program did; with --restore a
-// restore worker, with --hook a hook worker.
+// restore worker, with --hook a hook worker. `enroll` and `renew` get its certificate (enroll-agent.cpp).
 
 #include <CLI/CLI.hpp>
 
@@ -9,6 +9,7 @@
 #include "agent/agent.hpp"
 #include "agent/hook.hpp"
 #include "agent/session.hpp"
+#include "cli/enroll-agent.hpp"
 #include "cli/exit.hpp"
 #include "config/policy.hpp"
 #include "config/settings.hpp"
@@ -39,7 +40,8 @@ std::optional<int> parse(int argc, char** argv, Arguments& arguments) {
   CLI::App app("Serves backup requests of Syncropy servers: lists and reads files as its policy allows, changes nothing.", "syncropy-agent");
   app.footer("Without -p it serves the sockets that systemd (syncropy-agent.socket) or systemd-socket-activate hands it.\n"
              "Without a policy file, -p serves with the certificate named here, which is also the one a server must show (the\n"
-             "classic set-up: the same pair on both sides); without -S it serves loopback alone, which every local user can reach.");
+             "classic set-up: the same pair on both sides); without -S it serves loopback alone, which every local user can reach.\n"
+             "'syncropy-agent enroll SERVER TOKEN' gets a certificate and writes a policy, 'syncropy-agent renew' renews it; --help of each says more.");
   app.set_version_flag("--version", std::string("syncropy-agent ") + version);
   auto* port = app.add_option("-p,--port", arguments.port, "listen on this TCP port")->type_name("PORT")->check(CLI::Range(1, 65535));
   app.add_option("-l,--listen", arguments.address, "listen on this address only, or on a unix socket's absolute path")->type_name("ADDRESS");
@@ -83,7 +85,7 @@ std::shared_ptr<const AgentTerms> load_terms(const Arguments& arguments) {
     if (policy.ssl_certificate.empty()) throw Error(ExitStatus::usage, "TLS is asked for without a certificate", "add --sslcert FILE and --sslkey FILE, or --sslpem FILE");
     if (policy.ssl_ca.empty() && policy.pins.empty()) policy.pins = {policy.ssl_certificate};
   }
-  if (!policy.ssl_certificate.empty()) terms->tls.emplace(TlsFiles{policy.ssl_certificate, policy.ssl_key, policy.ssl_password, policy.ssl_ca, policy.pins});
+  if (!policy.ssl_certificate.empty()) terms->tls.emplace(TlsFiles{policy.ssl_certificate, policy.ssl_key, policy.ssl_password, policy.ssl_ca, policy.pins, policy.ssl_revoked});
   return terms;
 }
 
@@ -158,6 +160,8 @@ int serve_one_hook(const Arguments& arguments) {
 }
 
 int run(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "enroll") return enroll_agent(argc - 1, argv + 1);
+  if (argc > 1 && std::string_view(argv[1]) == "renew") return renew_agent_certificate(argc - 1, argv + 1);
   Arguments arguments;
   if (const std::optional<int> status = parse(argc, argv, arguments)) return *status;
   open_log("syncropy-agent", Priority::info);

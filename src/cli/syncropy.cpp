@@ -89,6 +89,30 @@ int operate(int argc, char** argv) {
   verify->add_flag("--idle", verified.idle, "leave the disk to everybody else");
   verify->add_flag("!--no-catalog", verified.catalog, "leave the catalog out");
   verify->add_flag("--json", verified.json, "one JSON object for each damaged path, and one for each client");
+  auto* ca = app.add_subcommand("ca", "the private CA that enrolment uses")->require_subcommand(1);
+  CaArguments of_ca;
+  ca->add_option("--ca", of_ca.folder, "the CA's folder (default: /var/lib/syncropy-ca)")->type_name("FOLDER");
+  ca->add_option("--keys", of_ca.keys, "where this server's key and certificates are (default: /etc/credstore and /etc/syncropy/keys)")->type_name("FOLDER");
+  ca->add_option("--owner", of_ca.owner, "whose the server's key is, with --keys")->type_name("USER");
+  auto* ca_init = ca->add_subcommand("init", "make a CA, and this server's certificate");
+  ca_init->add_option("NAME", of_ca.names, "what this server is called, where clients find it first (default: this machine's full name)");
+  ca_init->add_flag("--force", of_ca.force, "replace a key of this server that is there already; it is kept beside, as NAME.old");
+  auto* ca_list = ca->add_subcommand("list", "list certificates and open tokens");
+  ca_list->add_flag("--json", of_ca.json, "one JSON object a line");
+  auto* ca_renew = ca->add_subcommand("renew", "renew this server's certificate, and the CA's own, where a third of its life is left");
+  ca_renew->add_flag("--force", of_ca.force, "this server's, however long it is good for");
+  auto* ca_revoke = ca->add_subcommand("revoke", "take certificates back: this server refuses them from now on");
+  ca_revoke->add_option("CLIENT", of_ca.names, "a client's name, or a serial number of 'syncropy ca list'")->required();
+  auto* enroll = app.add_subcommand("enroll", "make a token, with which a client gets a certificate once");
+  EnrollArguments enrolled;
+  enroll->add_option("CLIENT", enrolled.client, "its name, as in the configuration")->required();
+  enroll->add_option("--name", enrolled.names, "one more name or address for its certificate; may be repeated")->type_name("NAME")->allow_extra_args(false);
+  enroll->add_option("--server", enrolled.server, "where the client finds this server (default: its first name)")->type_name("HOST");
+  enroll->add_option("--valid", enrolled.life, "how long the token is good: 90s, 15m, 1h (default), 7d")->type_name("TIME");
+  enroll->add_option("--ca", of_ca.folder, "the CA's folder (default: /var/lib/syncropy-ca)")->type_name("FOLDER");
+  enroll->add_flag("-q,--quiet", enrolled.quiet, "print the token alone");
+  auto* serve_enrolment = app.add_subcommand("serve-enrolment", "for syncropy-enroll@.service: serve one client")->group("");
+  serve_enrolment->add_option("--ca", of_ca.folder, "the CA's folder")->type_name("FOLDER");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -116,6 +140,13 @@ int operate(int argc, char** argv) {
     if (words.size() != 1) throw Error(ExitStatus::usage, "cat takes one path, not " + std::to_string(words.size()), "'syncropy export' takes several");
     return static_cast<int>(verb_cat(config, sent.dataset, words.front(), sent.from));
   }
+  if (*ca_init) return static_cast<int>(verb_ca_init(of_ca));
+  if (*ca_list) return static_cast<int>(verb_ca_list(of_ca));
+  if (*ca_renew) return static_cast<int>(verb_ca_renew(of_ca));
+  if (*ca_revoke) return static_cast<int>(verb_ca_revoke(of_ca));
+  enrolled.ca_folder = of_ca.folder;
+  if (*enroll) return static_cast<int>(verb_enroll(config, enrolled));
+  if (*serve_enrolment) return static_cast<int>(verb_serve_enrolment(of_ca.folder));
   if (*complete) return static_cast<int>(verb_complete(config, words));
   if (*check_config) return static_cast<int>(verb_check_config(check.empty() ? config : check));
   if (*backup) return static_cast<int>(verb_backup_catalog(config, path));

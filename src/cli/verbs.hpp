@@ -48,8 +48,32 @@ struct VerifyArguments {
 ExitStatus verb_verify(const std::string& config, const VerifyArguments& arguments);
 ExitStatus verb_sql(const std::string& config, const std::string& query);
 
+struct CaArguments {
+  std::string folder = "/var/lib/syncropy-ca";
+  std::string keys, owner;          // where this server's key and certificates are, and whose the key is; empty: where its units look for them
+  std::vector<std::string> names;   // init: of this server; revoke: of what is revoked
+  bool force = false, json = false;
+};
+ExitStatus verb_ca_init(const CaArguments& arguments);
+ExitStatus verb_ca_list(const CaArguments& arguments);
+ExitStatus verb_ca_renew(const CaArguments& arguments);
+ExitStatus verb_ca_revoke(const CaArguments& arguments);
+struct EnrollArguments {
+  std::string ca_folder;
+  std::string client, server;       // server: where the client finds this one; empty: the first name in its certificate
+  std::vector<std::string> names;   // for the certificate, besides the client's own and where the configurations say that it is
+  std::string life = "1h";
+  bool quiet = false;
+};
+// `config`: as typed after -c; empty: all in /etc/syncropy that can be read.
+ExitStatus verb_enroll(const std::string& config, const EnrollArguments& arguments);
+// What syncropy-enroll@.service runs.
+ExitStatus verb_serve_enrolment(const std::string& ca_folder);
+
 // The configuration that `config` means. With none in or several in /etc/syncropy, an Error that names them.
 [[nodiscard]] std::string configuration_file(const std::string& config);
+// All that are there.
+[[nodiscard]] std::vector<std::string> configuration_files();
 
 // The dataset in the folder `from`, or with an empty `from` the one that `dataset` names in the configuration's repository.
 [[nodiscard]] DatasetSource open_source(const std::string& config, const std::string& dataset, const std::string& from);

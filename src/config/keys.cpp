@@ -283,4 +283,15 @@ OwnCertificate own_certificate(const Keys& keys) {
   return own;
 }
 
+std::string revocation_list(const Keys& keys) {
+  if (std::string named = keys.file_or_credential("sslcrl"); !named.empty()) {
+    if (keys.list("sslca").empty()) throw keys.error("sslcrl", "'sslcrl' lists what a CA has revoked, and there is no 'sslca'", "add 'sslca', or leave 'sslcrl' out");
+    return named;
+  }
+  const std::string authority = keys.text_or("sslca", {});
+  if (authority.empty() || authority.starts_with(credential_prefix)) return {};
+  std::string beside = std::filesystem::path(keys.file("sslca")).replace_extension(".crl").string();
+  return ::access(beside.c_str(), F_OK) == 0 ? beside : std::string();
+}
+
 }  // namespace syncropy

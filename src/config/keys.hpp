@@ -84,4 +84,8 @@ struct OwnCertificate {
 };
 [[nodiscard]] OwnCertificate own_certificate(const Keys& keys);
 
+// The list of what the CA has revoked: sslcrl, else the file beside sslca that is called like it with the ending .crl, where there is one;
+// "" where there is none.
+[[nodiscard]] std::string revocation_list(const Keys& keys);
+
 }  // namespace syncropy

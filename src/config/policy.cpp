@@ -33,10 +33,11 @@ void read_tls(const Keys& keys, AgentPolicy& policy) {
   policy.ssl_key = own.key;
   policy.ssl_password = keys.secret("sslpass");
   policy.ssl_ca = keys.file_or_credential("sslca");
+  policy.ssl_revoked = revocation_list(keys);
   policy.servers = keys.list("servers");
   policy.pins = keys.files_or_credentials("sslpin");
   if (own.certificate.empty()) {
-    for (const char* key : {"sslkey", "sslca", "sslpin", "servers"})
+    for (const char* key : {"sslkey", "sslca", "sslcrl", "sslpin", "servers"})
       if (!keys.list(key).empty()) throw keys.error(key, std::string("'") + key + "' is for TLS, and there is no certificate for it", "add 'sslcert' and 'sslkey' (or 'sslpem', with both in one file)");
     return;
   }
@@ -53,7 +54,7 @@ AgentPolicy parse_agent_policy(std::string_view text, const std::string& file, P
   const std::string folder = folder_of(file);
   const ConfigNode top = parse_yaml(text, file);
   const Keys keys(file, folder, "the policy", top, 1);
-  keys.allow({"sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslpin", "servers", "plain", "read", "deny", "restore", "restore_to", "commands", "commands_as", "commands_if_cut", "hooks_folder", "connections", "idle_exit", "stall_timeout"});
+  keys.allow({"sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslcrl", "sslpin", "servers", "plain", "read", "deny", "restore", "restore_to", "commands", "commands_as", "commands_if_cut", "hooks_folder", "connections", "idle_exit", "stall_timeout"});
   AgentPolicy policy;
   policy.file = file;
   if (use == PolicyUse::connections) read_tls(keys, policy);

@@ -23,6 +23,7 @@ struct AgentPolicy {
   std::string ssl_certificate, ssl_key;   // keys `sslcert`, `sslkey`, `sslpem`: PEM; both or none
   std::string ssl_password;               // key `sslpass`
   std::string ssl_ca;                     // key `sslca`: private CA that signs servers; empty: only pins
+  std::string ssl_revoked;                // key `sslcrl`: what the CA has revoked; default: beside ssl_ca, where it is; empty: none
   std::vector<std::string> servers;       // with ssl_ca: DNS names or common names that may connect; none listed, none may
   std::vector<std::string> pins;          // key `sslpin`: PEM files of accepted server certificates; without CA: ssl_certificate itself
   PlainPolicy plain = PlainPolicy::none;  // key `plain`: connections without TLS that are taken; AF_UNIX always is

@@ -133,6 +133,7 @@ void read_tls(const Keys& keys, ClientSettings& client) {
   client.ssl_certificate = own.certificate;
   client.ssl_key = own.key;
   client.ssl_ca = keys.file_or_credential("sslca");
+  client.ssl_revoked = revocation_list(keys);
   client.ssl_identity = keys.text_or("sslidentity", {});
   client.ssl_pins = keys.files_or_credentials("sslpin");
   if (own.certificate.empty())
@@ -156,7 +157,7 @@ std::string command_of(const Keys& keys, std::string_view key) {
 }
 
 ClientSettings read_client(const Keys& keys, const std::string& name, bool classic) {
-  keys.allow({"type", "host", "port", "restore_host", "restore_port", "ssl", "sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslidentity", "sslpin", "path", "exclude", "acl", "compress", "one_file_system",
+  keys.allow({"type", "host", "port", "restore_host", "restore_port", "ssl", "sslcert", "sslkey", "sslpem", "sslpass", "sslca", "sslcrl", "sslidentity", "sslpin", "path", "exclude", "acl", "compress", "one_file_system",
               "pre_command", "post_command", "command_timeout", "stall_timeout", "max_entries", "max_bytes", "max_depth"});
   ClientSettings client;
   client.name = name;

@@ -32,6 +32,7 @@ struct ClientSettings {
   std::string ssl_certificate, ssl_key;  // PEM files of this server's own identity; equal files are allowed (sslpem)
   std::string ssl_password;              // of an encrypted key
   std::string ssl_ca;                    // private CA that signed the agent's certificate; empty: the agent is pinned
+  std::string ssl_revoked;               // what that CA has revoked; default: beside ssl_ca, where it is; empty: none
   std::string ssl_identity;              // the name the agent's certificate must carry; empty: `host`
   std::vector<std::string> ssl_pins;     // PEM files of accepted agent certificates; without CA never empty: ssl_certificate itself
   std::vector<std::string> paths;        // absolute, normalised, sorted by compare_paths, none inside another

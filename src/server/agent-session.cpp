@@ -1,12 +1,10 @@
 #include "server/agent-session.hpp"
 
-#include <unistd.h>
-
 #include <chrono>
 
 #include "util/error.hpp"
 #include "util/escape.hpp"
-#include "util/version.hpp"
+#include "wire/greeting.hpp"
 
 namespace syncropy {
 namespace {
@@ -18,7 +16,7 @@ constexpr std::chrono::seconds command_grace{15};
 
 SecuredStream open_stream(const ClientSettings& client) {
   std::optional<TlsCredentials> credentials;
-  if (client.ssl) credentials.emplace(TlsFiles{client.ssl_certificate, client.ssl_key, client.ssl_password, client.ssl_ca, client.ssl_pins});
+  if (client.ssl) credentials.emplace(TlsFiles{client.ssl_certificate, client.ssl_key, client.ssl_password, client.ssl_ca, client.ssl_pins, client.ssl_revoked});
   Socket socket = connect_to(client.host, client.port, connect_seconds);
   if (!client.ssl) return plain_stream(std::move(socket), client.stall_timeout);
   return tls_connect(std::move(socket), *credentials, client.ssl_identity.empty() ? client.host : client.ssl_identity, client.stall_timeout);
@@ -43,7 +41,11 @@ AgentSession::AgentSession(SecuredStream stream, std::string where, bool compres
 }
 
 void AgentSession::begin(bool compress) {
-  greet(compress);
+  try {
+    greet(in_, out_, "syncropy-server", compress, "this server");
+  } catch (const Error& error) {
+    throw about(where_, error);
+  }
   heartbeat_.emplace(out_);
   receiver_ = std::thread([this] { receive_loop(); });
 }
@@ -74,34 +76,6 @@ AgentSession::~AgentSession() {
     if (!changed_.wait_for(lock, farewell, [this] { return received_all_; })) secured_.stream->abort();
   }
   receiver_.join();
-}
-
-void AgentSession::greet(bool compress) {
-  try {
-    Hello ours;
-    ours.features = compress ? std::uint64_t{feature_zstd} : 0;
-    ours.software = std::string("syncropy-server ") + version;
-    char host[256] = "";
-    ::gethostname(host, sizeof host - 1);
-    ours.host = host;
-    send(MessageType::hello, ours);
-    Frame frame;
-    if (!in_.next(frame)) throw Error(ExitStatus::protocol, "it ended the connection instead of a greeting", "look into its journal");
-    if (frame.type == MessageType::error) {
-      const ErrorMessage message = get_error(frame.payload);
-      throw Error(message.status, escape(message.text), escape(message.remedy));
-    }
-    if (frame.type != MessageType::hello) throw Error(ExitStatus::protocol, "it did not begin with a greeting", "check that it is a Syncropy agent");
-    const Hello theirs = get_hello(frame.payload);
-    if (theirs.version != protocol_version)
-      throw Error(ExitStatus::protocol, "it speaks protocol " + std::to_string(theirs.version) + ", this server speaks " + std::to_string(protocol_version), "upgrade the older of the two");
-    if (theirs.features & ours.features & feature_zstd) {
-      in_.enable_compression();
-      out_.enable_compression();
-    }
-  } catch (const Error& error) {
-    throw about(where_, error);
-  }
 }
 
 void AgentSession::receive_loop() {

@@ -65,10 +65,11 @@ class AgentSession {
   void abort() noexcept { secured_.stream->abort(); }
   // "agent at web1.example port 4444", escaped: the subject of errors about it.
   [[nodiscard]] const std::string& where() const { return where_; }
+  // Who the agent is, by its certificate.
+  [[nodiscard]] const PeerIdentity& peer() const { return secured_.peer; }
 
  private:
   void begin(bool compress);
-  void greet(bool compress);
   void receive_loop();
   void dispatch(Frame&& frame);
   void fail(const Error& error);

@@ -38,6 +38,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::time_t expiry_warning_seconds = 30 * 86'400;
+
 // One client's run. Its steps are the words of the design, in its order.
 class ClientRun {
  public:
@@ -112,6 +114,15 @@ class ClientRun {
   void connect() {
     progress_.stage = "connecting";
     agent_.emplace(client_);
+    warn_of_expiry(agent_->peer());
+  }
+
+  // Once a run, while there is still time.
+  void warn_of_expiry(const PeerIdentity& agent) {
+    if (warned_of_expiry_ || agent.expires == 0 || agent.expires - std::time(nullptr) >= expiry_warning_seconds) return;
+    warned_of_expiry_ = true;
+    line(Priority::warning, "the agent's certificate expires on " + format_time(agent.expires) + ", and there will be no backup after that: 'syncropy-agent renew' there renews one that was enrolled",
+         {}, message_id::certificate_expires);
   }
 
   bool pre_command() {
@@ -409,7 +420,7 @@ class ClientRun {
   bool in_line_ = false;  // the catalog knew every dataset when the run began
   std::optional<SegmentFeed> feed_{std::in_place};
   std::optional<LiveRecording> recording_;
-  bool session_spoiled_ = false;
+  bool session_spoiled_ = false, warned_of_expiry_ = false;
 };
 
 // What `systemctl status` says from now on; and the last line of a run of many, with what is to be looked at.

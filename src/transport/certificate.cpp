@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
 
@@ -18,6 +19,7 @@ namespace {
 constexpr std::size_t pem_bytes = 1U << 20;
 constexpr unsigned most_names = 100;
 constexpr unsigned most_certificates = 1'000;
+constexpr std::size_t most_serial_bytes = 128;  // RFC 5280 allows 20
 
 bool equal_but_for_case(std::string_view left, std::string_view right) {
   auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
@@ -113,6 +115,18 @@ std::string describe_validity(gnutls_x509_crt_t certificate) {
   if (validity_of(certificate) == Validity::not_yet)
     return "is not valid before " + format_time(gnutls_x509_crt_get_activation_time(certificate)) + " (this machine's clock says " + format_time(std::time(nullptr)) + ")";
   return "expired on " + format_time(gnutls_x509_crt_get_expiration_time(certificate));
+}
+
+std::string serial_of(gnutls_x509_crt_t certificate) {
+  std::array<unsigned char, most_serial_bytes> bytes{};
+  std::size_t size = bytes.size();
+  if (gnutls_x509_crt_get_serial(certificate, bytes.data(), &size) != 0) return {};
+  std::string hex;
+  for (std::size_t i = 0; i < size; ++i) {
+    hex += "0123456789abcdef"[bytes[i] >> 4];
+    hex += "0123456789abcdef"[bytes[i] & 15];
+  }
+  return hex;
 }
 
 std::string describe(gnutls_x509_crt_t certificate) {

@@ -36,6 +36,8 @@ enum class Validity { valid, not_yet, expired };
 [[nodiscard]] Validity validity_of(gnutls_x509_crt_t certificate);
 // "expired on 2026-11-22T19:05:00Z" or "is not valid before 2026-11-22T19:05:00Z".
 [[nodiscard]] std::string describe_validity(gnutls_x509_crt_t certificate);
+// Lower-case hexadecimal digits.
+[[nodiscard]] std::string serial_of(gnutls_x509_crt_t certificate);
 // "'web1' (SHA-256 0123…)" for messages.
 [[nodiscard]] std::string describe(gnutls_x509_crt_t certificate);
 

@@ -2,6 +2,7 @@
 
 #include <gnutls/abstract.h>
 
+#include "model/dataset.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 
@@ -73,6 +74,29 @@ bool fit_together(gnutls_x509_crt_t certificate, gnutls_x509_privkey_t key) {
          std::string_view(reinterpret_cast<char*>(first), first_size) == std::string_view(reinterpret_cast<char*>(second), second_size);
 }
 
+// GnuTLS looks at a list only where its issuer is named as a certificate's is: one of another CA would do nothing, and nobody would know.
+void take_revoked(gnutls_certificate_credentials_t credentials, const std::string& file, std::vector<gnutls_x509_crt_t>& authorities) {
+  std::string bytes = load_pem(file, "list of revoked certificates");
+  const gnutls_datum_t datum{reinterpret_cast<unsigned char*>(bytes.data()), static_cast<unsigned>(bytes.size())};
+  gnutls_x509_crl_t* lists = nullptr;
+  unsigned count = 0;
+  if (const int code = gnutls_x509_crl_list_import2(&lists, &count, &datum, GNUTLS_X509_FMT_PEM, 0); code < 0)
+    refuse("there is no list of revoked certificates in PEM form in " + escape(file) + " (" + gnutls_strerror(code) + ")", "it must have a block that begins with '-----BEGIN X509 CRL-----'");
+  const auto free_lists = [count](gnutls_x509_crl_t* all) {
+    for (unsigned i = 0; i < count; ++i) gnutls_x509_crl_deinit(all[i]);
+    gnutls_free(all);
+  };
+  const std::unique_ptr<gnutls_x509_crl_t, decltype(free_lists)> owner(lists, free_lists);
+  for (unsigned i = 0; i < count; ++i) {
+    unsigned status = 0;
+    const int code = gnutls_x509_crl_verify(lists[i], authorities.data(), static_cast<unsigned>(authorities.size()), 0, &status);
+    if (code == 0 && (status & ~unsigned{GNUTLS_CERT_INVALID}) == GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED)
+      refuse("the list of revoked certificates " + escape(file) + " was to be replaced by " + format_time(gnutls_x509_crl_get_next_update(lists[i])), "have the CA make a new one");
+    if (code < 0 || status != 0) refuse("the list of revoked certificates " + escape(file) + " is not one of this CA's", "have the CA make it, or leave 'sslcrl' out");
+  }
+  check(gnutls_certificate_set_x509_crl(credentials, lists, static_cast<int>(count)), "take the list of revoked certificates");
+}
+
 }  // namespace
 
 TlsCredentials::TlsCredentials(const TlsFiles& files) : state_(std::make_shared<State>()) {
@@ -98,6 +122,7 @@ TlsCredentials::TlsCredentials(const TlsFiles& files) : state_(std::make_shared<
     for (const Certificate& authority : authorities) list.push_back(authority.get());
     check(gnutls_certificate_set_x509_trust(raw, list.data(), static_cast<int>(list.size())), "take the CA");
     state_->ca_file = files.ca;
+    if (!files.revoked.empty()) take_revoked(raw, files.revoked, list);
   }
   for (const std::string& file : files.pins) {
     for (const Certificate& certificate : load_certificates(file, "pinned certificate")) state_->pins.push_back(der_of(certificate.get()));

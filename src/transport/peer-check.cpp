@@ -14,9 +14,16 @@ struct Words {
 };
 
 Words words_of(Side side) {
-  if (side == Side::server) return {"this server's certificate", "the config", "the agent's policy"};
-  return {"this agent's certificate", "this agent's policy", "the server's config"};
+  switch (side) {
+    case Side::server: return {"this server's certificate", "the config", "the agent's policy"};
+    case Side::agent: return {"this agent's certificate", "this agent's policy", "the server's config"};
+    case Side::applicant: return {"this machine's certificate", "the enrolment of this machine", "the CA of the server"};
+    case Side::enrolment: return {"the enrolment service's certificate", "this CA", "the enrolment of that machine"};
+  }
+  return {"our certificate", "our configuration", "its configuration"};
 }
+
+}  // namespace
 
 Certificate peer_certificate(gnutls_session_t session) {
   unsigned count = 0;
@@ -27,6 +34,23 @@ Certificate peer_certificate(gnutls_session_t session) {
   if (gnutls_x509_crt_import(raw, chain, GNUTLS_X509_FMT_DER) < 0) return {};
   return certificate;
 }
+
+PeerIdentity identity_of(gnutls_x509_crt_t certificate) {
+  PeerIdentity identity;
+  identity.fingerprint = digest_of(der_of(certificate));
+  identity.serial = serial_of(certificate);
+  identity.expires = gnutls_x509_crt_get_expiration_time(certificate);
+  for (const std::string& name : names_of(certificate)) identity.names.push_back(escape(name));
+  return identity;
+}
+
+Refusal untimely(gnutls_x509_crt_t certificate, const std::string& subject) {
+  const bool early = validity_of(certificate) == Validity::not_yet;
+  // TLS has one alert for both (RFC 8446, 6.2: "has expired or is not currently valid").
+  return {Error(ExitStatus::refused, subject + " " + describe_validity(certificate), early ? "check the clocks of both machines" : "renew it there"), GNUTLS_A_CERTIFICATE_EXPIRED};
+}
+
+namespace {
 
 std::string list(const std::vector<std::string>& names) {
   std::string text;
@@ -43,12 +67,6 @@ std::string files_of(const std::vector<std::string>& files) {
   return text;
 }
 
-Refusal untimely(gnutls_x509_crt_t certificate, const std::string& subject) {
-  const bool early = validity_of(certificate) == Validity::not_yet;
-  // TLS has one alert for both (RFC 8446, 6.2: "has expired or is not currently valid").
-  return {Error(ExitStatus::refused, subject + " " + describe_validity(certificate), early ? "check the clocks of both machines" : "renew it there"), GNUTLS_A_CERTIFICATE_EXPIRED};
-}
-
 Refusal not_signed(unsigned status, const std::string& subject, const TlsCredentials::State& credentials, const Words& words) {
   const std::string ca = "the CA in " + escape(credentials.ca_file);
   if (status & GNUTLS_CERT_REVOKED) return {Error(ExitStatus::refused, subject + " is revoked", "give that machine a new one"), GNUTLS_A_CERTIFICATE_REVOKED};
@@ -56,6 +74,9 @@ Refusal not_signed(unsigned status, const std::string& subject, const TlsCredent
     return {Error(ExitStatus::refused, subject + " is foreign: it is not signed by " + ca,
                   std::string("if this is the right machine, have it signed by that CA, or name a copy of it as 'sslpin' in ") + words.our_config),
             GNUTLS_A_UNKNOWN_CA};
+  if (status & (GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE))
+    return {Error(ExitStatus::refused, "whether " + subject + " is revoked cannot be told: the CA's list is out of date", "have the CA make a new one, and check this machine's clock"),
+            GNUTLS_A_CERTIFICATE_UNKNOWN};
   if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
     return {Error(ExitStatus::refused, ca + ", which signed " + subject + ", " + (status & GNUTLS_CERT_EXPIRED ? "has expired" : "is not valid yet"), "renew the CA, or check this machine's clock"),
             GNUTLS_A_CERTIFICATE_EXPIRED};
@@ -66,6 +87,18 @@ Refusal not_signed(unsigned status, const std::string& subject, const TlsCredent
     gnutls_free(text.data);
   }
   return {Error(ExitStatus::refused, subject + " is not in order (" + why + ")", "make that machine a new one"), GNUTLS_A_BAD_CERTIFICATE};
+}
+
+// Without a word on what it is for (extendedKeyUsage) a certificate is for both sides.
+bool is_for_its_side(gnutls_x509_crt_t certificate, Side us) {
+  return gnutls_x509_crt_check_key_purpose(certificate, connects(us) ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT, 0) != 0;
+}
+
+Refusal misused(const std::string& subject, Side us) {
+  const bool of_an_agent = us == Side::server;
+  return {Error(ExitStatus::refused, subject + " was not made for " + (of_an_agent ? "an agent" : "a server") + " (its extendedKeyUsage lacks " + (of_an_agent ? "serverAuth" : "clientAuth") + ")",
+                std::string("give that machine one of its own kind; if it plays a part that it should not, find out who has its key")),
+          GNUTLS_A_UNSUPPORTED_CERTIFICATE};
 }
 
 bool is_named(gnutls_x509_crt_t certificate, const std::vector<std::string>& names, Side us) {
@@ -104,10 +137,8 @@ PeerVerdict check_peer(gnutls_session_t session, const TlsCredentials::State& cr
     verdict.refusal = Refusal{Error(ExitStatus::refused, parties.them + " presented no certificate that can be read", "give that machine a certificate"), GNUTLS_A_CERTIFICATE_REQUIRED};
     return verdict;
   }
-  const std::string der = der_of(certificate.get());
-  verdict.identity.fingerprint = digest_of(der);
-  verdict.identity.pinned = std::find(credentials.pins.begin(), credentials.pins.end(), der) != credentials.pins.end();
-  for (const std::string& name : names_of(certificate.get())) verdict.identity.names.push_back(escape(name));
+  verdict.identity = identity_of(certificate.get());
+  verdict.identity.pinned = std::find(credentials.pins.begin(), credentials.pins.end(), der_of(certificate.get())) != credentials.pins.end();
 
   const std::string subject = "the certificate " + describe(certificate.get()) + " of " + parties.them;
   if (!verdict.identity.pinned && credentials.ca_file.empty()) {
@@ -129,6 +160,8 @@ PeerVerdict check_peer(gnutls_session_t session, const TlsCredentials::State& cr
     verdict.refusal = untimely(certificate.get(), subject);
   } else if (status != 0) {
     verdict.refusal = not_signed(status, subject, credentials, words);
+  } else if (!is_for_its_side(certificate.get(), parties.us)) {
+    verdict.refusal = misused(subject, parties.us);
   } else if (!is_named(certificate.get(), names, parties.us)) {
     verdict.refusal = misnamed(certificate.get(), subject, names, words, parties.us);
   }
@@ -148,6 +181,10 @@ Error error_from_alert(gnutls_alert_description_t alert, const Parties& parties)
       why = "by its clock it has expired or is not valid yet";
       remedy = "renew it, or check the clocks of both machines";
       break;
+    case GNUTLS_A_UNSUPPORTED_CERTIFICATE:
+      why = "it was made for another part than it plays";
+      remedy = parties.us == Side::server ? "a server's certificate needs the extendedKeyUsage clientAuth" : "an agent's certificate needs the extendedKeyUsage serverAuth";
+      break;
     case GNUTLS_A_ACCESS_DENIED:
       why = "its name is not accepted there";
       remedy = parties.us == Side::server ? "add one of its names to 'servers' in " + theirs : "set 'sslidentity' in " + theirs + " to one of its names";
@@ -157,9 +194,8 @@ Error error_from_alert(gnutls_alert_description_t alert, const Parties& parties)
       why = "it got none that it can use";
       remedy = "set 'sslcert' and 'sslkey' here to a certificate of RSA (2,048 bits or more), ECDSA or Ed25519";
       break;
-    case GNUTLS_A_CERTIFICATE_REVOKED: why = "it is revoked"; remedy = "make or request a new one"; break;
+    case GNUTLS_A_CERTIFICATE_REVOKED: why = "it is revoked"; remedy = "make a new one, or enrol this machine anew"; break;
     case GNUTLS_A_BAD_CERTIFICATE:
-    case GNUTLS_A_UNSUPPORTED_CERTIFICATE:
     case GNUTLS_A_CERTIFICATE_UNKNOWN:
       why = std::string("TLS alert '") + gnutls_alert_get_name(alert) + "'";
       remedy = "look into the other side's journal, which says what is wrong with it";

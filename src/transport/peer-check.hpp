@@ -12,7 +12,9 @@
 
 namespace syncropy {
 
-enum class Side { server, agent };  // Syncropy's server is the TLS client
+// Syncropy's server is the TLS client; so is a machine that wants a certificate of the enrolment service.
+enum class Side { server, agent, applicant, enrolment };
+[[nodiscard]] constexpr bool connects(Side side) { return side == Side::server || side == Side::applicant; }
 
 // Words for messages of one side.
 struct Parties {
@@ -30,9 +32,16 @@ struct PeerVerdict {
   std::optional<Refusal> refusal;
 };
 
-// Looks at the certificate that the peer of `session` presented (the handshake's verify callback calls this). `names`: with a CA, the
-// certificate must carry one of them: any DNS or IP form where we are the server, exactly one of its names where we are the agent.
+// The certificate that the peer of `session` presented; empty where there is none that can be read. The chain it came with is behind it.
+[[nodiscard]] Certificate peer_certificate(gnutls_session_t session);
+[[nodiscard]] PeerIdentity identity_of(gnutls_x509_crt_t certificate);
+
+// Looks at that certificate (the handshake's verify callback calls this). `names`: with a CA, the certificate must carry one of them: any DNS
+// or IP form where we are the server, exactly one of its names where we are the agent; and it must be good for the peer's side of TLS.
 [[nodiscard]] PeerVerdict check_peer(gnutls_session_t session, const TlsCredentials::State& credentials, const std::vector<std::string>& names, const Parties& parties);
+
+// What is wrong with `certificate`, which `subject` describes, as far as that is a matter of time.
+[[nodiscard]] Refusal untimely(gnutls_x509_crt_t certificate, const std::string& subject);
 
 // A fatal alert from the peer as an Error: refused where it is about our certificate, protocol otherwise.
 [[nodiscard]] Error error_from_alert(gnutls_alert_description_t alert, const Parties& parties);

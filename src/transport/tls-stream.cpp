@@ -1,3 +1,5 @@
+#include "transport/tls-stream.hpp"
+
 #include <gnutls/gnutls.h>
 
 #include <algorithm>
@@ -8,8 +10,6 @@
 #include <thread>
 
 #include "transport/channel.hpp"
-#include "transport/credentials.hpp"
-#include "transport/peer-check.hpp"
 #include "util/error.hpp"
 
 namespace syncropy {
@@ -28,10 +28,10 @@ constexpr std::chrono::seconds alert_patience{2};
 // memory, and the system calls, which wait, happen outside the lock.
 class TlsStream : public ByteStream {
  public:
-  TlsStream(Socket socket, const TlsCredentials& credentials, std::vector<std::string> names, Parties parties, unsigned stall_seconds)
-      : channel_(std::move(socket), parties.them, stall_seconds), credentials_(credentials.state()), names_(std::move(names)), parties_(std::move(parties)) {
+  TlsStream(Socket socket, TlsTerms terms, unsigned stall_seconds)
+      : channel_(std::move(socket), terms.parties.them, stall_seconds), terms_(std::move(terms)), parties_(terms_.parties) {
     incoming_.resize(receive_bytes);
-    const unsigned role = parties_.us == Side::server ? unsigned{GNUTLS_CLIENT} : unsigned{GNUTLS_SERVER};
+    const unsigned role = connects(parties_.us) ? unsigned{GNUTLS_CLIENT} : unsigned{GNUTLS_SERVER};
     check(gnutls_init(&session_, role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS));
     try {
       set_up();
@@ -75,9 +75,8 @@ class TlsStream : public ByteStream {
   [[nodiscard]] std::optional<Error> find_refusal();
 
   Channel channel_;
-  const std::shared_ptr<const TlsCredentials::State> credentials_;
-  const std::vector<std::string> names_;
-  Parties parties_;
+  TlsTerms terms_;
+  Parties& parties_;
   gnutls_session_t session_ = nullptr;
   PeerVerdict verdict_;
 
@@ -98,15 +97,15 @@ class TlsStream : public ByteStream {
 
 void TlsStream::set_up() {
   check(gnutls_priority_set_direct(session_, priorities, nullptr));
-  check(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, credentials_->credentials.get()));
+  check(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, terms_.credentials->credentials.get()));
   gnutls_session_set_ptr(session_, this);
   gnutls_session_set_verify_function(session_, verify);
   gnutls_transport_set_ptr(session_, this);
   gnutls_transport_set_pull_function(session_, pull);
   gnutls_transport_set_push_function(session_, push);
   gnutls_transport_set_pull_timeout_function(session_, pull_timeout);
-  if (parties_.us == Side::agent) {
-    gnutls_certificate_server_set_request(session_, GNUTLS_CERT_REQUIRE);
+  if (!connects(parties_.us)) {
+    gnutls_certificate_server_set_request(session_, terms_.peer_must_show ? GNUTLS_CERT_REQUIRE : GNUTLS_CERT_REQUEST);
     // A peer that knows our CA's name would hold back a pinned certificate of its own.
     gnutls_certificate_send_x509_rdn_sequence(session_, 1);
   }
@@ -131,8 +130,9 @@ ssize_t TlsStream::push(gnutls_transport_ptr_t pointer, const void* bytes, std::
 
 int TlsStream::verify(gnutls_session_t session) {
   auto& self = *static_cast<TlsStream*>(gnutls_session_get_ptr(session));
+  if (!self.terms_.check) return GNUTLS_E_CERTIFICATE_ERROR;
   try {
-    self.verdict_ = check_peer(session, *self.credentials_, self.names_, self.parties_);
+    self.verdict_ = self.terms_.check(session);
   } catch (const std::exception& error) {  // must not pass through GnuTLS
     self.verdict_.refusal = Refusal{Error(ExitStatus::refused, "the certificate of " + self.parties_.them + " cannot be looked at (" + error.what() + ")"), GNUTLS_A_BAD_CERTIFICATE};
   }
@@ -157,7 +157,8 @@ void TlsStream::check_speaks_tls() const {
   if (filled_ > 0 && ((first != 22 && first != 21) || (filled_ > 1 && incoming_[1] != 3)))
     throw Error(ExitStatus::protocol, parties_.them + " does not speak TLS",
                 parties_.us == Side::server ? "check 'port'; an agent without certificates needs 'ssl: no' here, which its policy must allow"
-                                            : "set 'ssl: yes' with certificates in the server's config");
+                : parties_.us == Side::agent ? "set 'ssl: yes' with certificates in the server's config"
+                                             : "check that a Syncropy of a fitting version is there, and the port");
 }
 
 PeerIdentity TlsStream::handshake(unsigned stall_seconds) {
@@ -181,7 +182,8 @@ PeerIdentity TlsStream::handshake(unsigned stall_seconds) {
   flush_handshake();
   channel_.lift_deadline();
   // Whoever calls from here on knows the address.
-  parties_.them = parties_.us == Side::server ? "the agent" : "the server";
+  parties_.them = terms_.them_later;
+  terms_.check = nullptr;  // whatever it refers to may go: TLS 1.3 has no second handshake
   channel_.call_peer(parties_.them);
   return verdict_.identity;
 }
@@ -347,23 +349,28 @@ void TlsStream::finish() noexcept {
   }
 }
 
-SecuredStream secure(std::unique_ptr<TlsStream> stream, unsigned stall_seconds) {
+std::function<PeerVerdict(gnutls_session_t)> by_settings(const TlsCredentials& credentials, std::vector<std::string> names, const Parties& parties) {
+  return [state = credentials.state(), names = std::move(names), parties](gnutls_session_t session) { return check_peer(session, *state, names, parties); };
+}
+
+}  // namespace
+
+SecuredStream secure(Socket socket, TlsTerms terms, unsigned stall_seconds) {
+  auto stream = std::make_unique<TlsStream>(std::move(socket), std::move(terms), stall_seconds);
   SecuredStream secured;
   secured.peer = stream->handshake(stall_seconds);
   secured.stream = std::move(stream);
   return secured;
 }
 
-}  // namespace
-
 SecuredStream tls_connect(Socket socket, const TlsCredentials& credentials, const std::string& expected_name, unsigned stall_seconds) {
-  Parties parties{Side::server, "the agent at " + socket.peer};
-  return secure(std::make_unique<TlsStream>(std::move(socket), credentials, std::vector{expected_name}, std::move(parties), stall_seconds), stall_seconds);
+  const Parties parties{Side::server, "the agent at " + socket.peer};
+  return secure(std::move(socket), {credentials.state(), by_settings(credentials, {expected_name}, parties), parties, "the agent"}, stall_seconds);
 }
 
 SecuredStream tls_accept(Socket socket, const TlsCredentials& credentials, const std::vector<std::string>& accepted_names, unsigned stall_seconds) {
-  Parties parties{Side::agent, "the server"};
-  return secure(std::make_unique<TlsStream>(std::move(socket), credentials, accepted_names, std::move(parties), stall_seconds), stall_seconds);
+  const Parties parties{Side::agent, "the server"};
+  return secure(std::move(socket), {credentials.state(), by_settings(credentials, accepted_names, parties), parties, "the server"}, stall_seconds);
 }
 
 }  // namespace syncropy

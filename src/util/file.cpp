@@ -55,11 +55,12 @@ void create_file(int at, const std::string& name, std::string_view bytes, unsign
   fd.close_checked(name);
 }
 
-void replace_file(int at, const std::string& name, std::string_view bytes, unsigned mode) {
+void replace_file(int at, const std::string& name, std::string_view bytes, unsigned mode, std::optional<FileOwner> owner) {
   const std::string draft = name + "-new";
   ::unlinkat(at, draft.c_str(), 0);  // of one that was interrupted
   create_file(at, draft, bytes, mode);
   const Fd file(::openat(at, draft.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (file && owner && ::fchown(file.get(), owner->user, owner->group) != 0) throw_errno(ExitStatus::io, "give away", draft);
   if (!file || ::fsync(file.get()) != 0) throw_errno(ExitStatus::io, "sync", draft);
   if (::renameat(at, draft.c_str(), at, name.c_str()) != 0) throw_errno(ExitStatus::io, "replace", name);
   if (::fsync(at) != 0) throw_errno(ExitStatus::io, "sync the folder of", name);

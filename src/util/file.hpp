@@ -1,7 +1,10 @@
 #pragma once
 // Small whole files, and the names in a folder.
 
+#include <sys/types.h>
+
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +22,13 @@ namespace syncropy {
 void write_all(int fd, std::string_view bytes, std::string_view subject);
 // Makes `name` with exactly this content (O_EXCL, so it must not exist). No sync.
 void create_file(int at, const std::string& name, std::string_view bytes, unsigned mode);
-// Makes `name` have this content, in one step and durably, by way of NAME-new. One caller at a time.
-void replace_file(int at, const std::string& name, std::string_view bytes, unsigned mode);
+// Makes `name` have this content, in one step and durably, by way of NAME-new. One caller at a time. It is `owner`'s, if one is named, from
+// the moment on that it is there.
+struct FileOwner {
+  uid_t user;
+  gid_t group;
+};
+void replace_file(int at, const std::string& name, std::string_view bytes, unsigned mode, std::optional<FileOwner> owner = {});
 // All names but "." and "..", sorted by bytes.
 [[nodiscard]] std::vector<std::string> names_in(int folder);
 // Removes `name` beneath `at` and all below it, whatever it is; follows no link and needs a bounded number of descriptors whatever the depth.

@@ -6,6 +6,7 @@
 
 #include "util/compress.hpp"
 #include "util/error.hpp"
+#include "util/format.hpp"
 
 namespace syncropy {
 namespace {
@@ -24,7 +25,7 @@ bool is_known(std::uint8_t type) {
     case MessageType::credit: case MessageType::fetch: case MessageType::file: case MessageType::begin: case MessageType::data:
     case MessageType::keep: case MessageType::restart: case MessageType::end: case MessageType::failed: case MessageType::restore: case MessageType::ready:
     case MessageType::place: case MessageType::want: case MessageType::content: case MessageType::content_end: case MessageType::outcome:
-    case MessageType::removed: case MessageType::finish: case MessageType::finished:
+    case MessageType::removed: case MessageType::finish: case MessageType::finished: case MessageType::enrol: case MessageType::renew: case MessageType::issued:
       return true;
   }
   return false;
@@ -68,8 +69,8 @@ bool FrameReader::next_of_any_type(Frame& frame) {
   const auto type = static_cast<std::uint8_t>(head[4] & ~packed_bit);
   if (!is_known(type))
     throw Error(ExitStatus::protocol, "the peer sent a message of unknown type " + std::to_string(type), "check that it is a Syncropy of a fitting version");
-  if (length > limits::frame_bytes)
-    throw Error(ExitStatus::protocol, "the peer sent a message of " + std::to_string(length) + " bytes where 1 MiB is the limit", "check that it is a Syncropy of a fitting version");
+  if (length > most_)
+    throw Error(ExitStatus::protocol, "the peer sent a message of " + std::to_string(length) + " bytes where " + format_bytes(most_) + " is the limit", "check that it is a Syncropy of a fitting version");
   if ((head[4] & packed_bit) && !compressed_)
     throw Error(ExitStatus::protocol, "the peer sent a packed message that was not agreed on", "check that it is a Syncropy of a fitting version");
   frame.type = static_cast<MessageType>(type);

@@ -45,6 +45,9 @@ enum class MessageType : std::uint8_t {
   removed = 0x47,
   finish = 0x48,
   finished = 0x49,
+  enrol = 0x50,
+  renew = 0x51,
+  issued = 0x52,
 };
 
 namespace limits {
@@ -63,8 +66,10 @@ class FrameReader {
       : stream_(stream), patience_(patience), buffer_(256U << 10, '\0') {}
   // From now on packed payloads are taken: both greetings have agreed on them.
   void enable_compression() { compressed_ = true; }
+  // A limit below limits::frame_bytes, for a peer of whom nothing is known yet.
+  void take_at_most(std::size_t bytes) { most_ = bytes; }
   // The next whole frame that is not `alive`, unpacked; false at the peer's orderly end between two frames. Throws Error(protocol) for an
-  // end inside a frame, a frame above limits::frame_bytes, an unknown type, a packed one that was not agreed on, and for lost patience.
+  // end inside a frame, a frame above the limit, an unknown type, a packed one that was not agreed on, and for lost patience.
   [[nodiscard]] bool next(Frame& frame);
   // Bytes taken from the stream so far.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -77,6 +82,7 @@ class FrameReader {
   std::chrono::seconds patience_;
   std::string buffer_;
   std::size_t at_ = 0, filled_ = 0;
+  std::size_t most_ = limits::frame_bytes;
   std::uint64_t bytes_ = 0;
   bool compressed_ = false;
 };

@@ -56,11 +56,11 @@ class Authority:
         self.certificate, self.key = self.folder / "ca.crt", self.folder / "ca.key"
         (self.folder / "index.txt").touch()
         (self.folder / "config").write_text(CA_CONFIG.format(folder=self.folder))
-        openssl("req", "-x509", *EC, "-keyout", self.key, "-out", self.certificate, "-days", 30, "-subj", f"/CN={name}",
+        openssl("req", "-x509", *EC, "-keyout", self.key, "-out", self.certificate, "-days", 60, "-subj", f"/CN={name}",
                 "-addext", "basicConstraints=critical,CA:TRUE")
         self.certificate.chmod(0o444)
 
-    def sign(self, name, owner, names, begin=-DAY, end=30 * DAY):
+    def sign(self, name, owner, names, begin=-DAY, end=60 * DAY):
         """A new pair whose certificate carries `names` (subjectAltName), valid from `begin` to `end` seconds from now."""
         pair = Pair(self.folder, name)
         request = self.folder / f"{name}.csr"
@@ -79,7 +79,7 @@ SERVER_NAMES = "DNS:backup.test"
 
 def self_signed(folder, name, owner):
     pair = Pair(folder, name)
-    openssl("req", "-x509", *EC, "-keyout", pair.key, "-out", pair.certificate, "-days", 30, "-subj", f"/CN={name}")
+    openssl("req", "-x509", *EC, "-keyout", pair.key, "-out", pair.certificate, "-days", 60, "-subj", f"/CN={name}")
     return pair.give_to(owner)
 
 

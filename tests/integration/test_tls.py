@@ -200,7 +200,7 @@ def test_an_expired_certificate_of_the_server_is_seen_by_the_agent_too(tls, made
     tls.set_up()
     done = openssl_client(tls, "-cert", made.server_expired.certificate, "-key", made.server_expired.key, "-tls1_3")
     assert "alert certificate expired" in done.stderr
-    assert "expired" in tls.running.text()
+    harness.wait_until(lambda: "expired" in tls.running.text(), "the agent says so")
 
 
 @pytest.mark.parametrize("which, word", [("agent_foreign", "foreign"), ("agent_misnamed", "other.test")])
