@@ -35,6 +35,8 @@ int operate(int argc, char** argv) {
   app.fallthrough();
 
   auto* init = app.add_subcommand("init", "make the repository that the configuration names");
+  std::string owner;
+  init->add_option("--owner", owner, "whose it becomes, for root (default: the owner of a folder that is there, else syncropy)")->type_name("USER");
   auto* list = app.add_subcommand("list", "list datasets");
   list->add_option("WHAT", what, "CLIENT or CLIENT/TIER; all without");
   list->add_flag("--json", json, "one JSON object a line");
@@ -119,7 +121,7 @@ int operate(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitStatus::usage);
   }
   open_log("syncropy", Priority::info);
-  if (*init) return static_cast<int>(verb_init(config));
+  if (*init) return static_cast<int>(verb_init(config, owner));
   if (*list) return static_cast<int>(verb_list(config, what, json));
   if (*ls) return static_cast<int>(verb_ls(config, what, path, recursive));
   if (*restore) {

@@ -36,7 +36,7 @@ Fd open_root(const std::string& path) {
 
 }  // namespace
 
-void Repository::create(const std::string& path) {
+void Repository::create(const std::string& path, const std::optional<Account>& owner) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     throw_errno(ExitStatus::repository, "make the repository", path,
                 errno == ENOENT ? "make its parent folder first" : "make the folder by hand and give it to this user");
@@ -46,6 +46,9 @@ void Repository::create(const std::string& path) {
     throw Error(ExitStatus::repository, escape(path) + " is a repository already", "nothing needs to be done");
   if (std::any_of(names.begin(), names.end(), [](const std::string& name) { return name != "lost+found" && name != draft_folder; }))
     throw Error(ExitStatus::repository, escape(path) + " is not empty", "name an empty or a new folder for the repository");
+  if (owner && ::fchown(root.get(), owner->user, owner->group) != 0) throw_errno(ExitStatus::repository, "give away", path);
+  std::optional<ActingAs> acting;
+  if (owner) acting.emplace(*owner);
   // The format file arrives by one rename of its finished folder: a repository is one or is not.
   const std::string draft = draft_folder;
   remove_tree(root.get(), draft);
@@ -67,7 +70,7 @@ Repository Repository::open(const std::string& path, bool writable) {
       throw Error(ExitStatus::repository, escape(path) + " is not a Syncropy repository (it has no .syncropy/format)",
                   "mount the disk that should be there, or make a new one with 'syncropy init'");
     throw Error(ExitStatus::repository, "cannot read " + escape(path) + "/.syncropy/format (" + error.what() + ")",
-                "run as the user that owns the repository");
+                "run as the user that owns the repository, or give it to this one, whole");
   }
   if (!format.starts_with(format_magic)) {
     const std::string first_line = format.substr(0, format.find('\n'));

@@ -10,6 +10,7 @@
 
 #include "model/dataset.hpp"
 #include "model/manifest.hpp"
+#include "util/acting-as.hpp"
 #include "util/fd.hpp"
 
 namespace syncropy {
@@ -106,7 +107,8 @@ class Repository {
  public:
   // Makes an empty repository at absolute path `path`: the folder if missing (its parent must exist), .syncropy/ in it. An existing folder must
   // be empty, but for what an interrupted create() left. Error(repository) otherwise.
-  static void create(const std::string& path);
+  // With `owner`, which is for root alone, the folder is given to that account and all is made as that account.
+  static void create(const std::string& path, const std::optional<Account>& owner = std::nullopt);
   // Throws Error(repository) when missing, not ours, of a newer format, or (with `writable`) not writable by this user.
   static Repository open(const std::string& path, bool writable);
 

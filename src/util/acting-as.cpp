@@ -17,6 +17,13 @@ Account account_of(const std::string& name) {
   throw Error(ExitStatus::config, "there is no user '" + escape(name) + "'", "'systemd-sysusers' makes the users of the packages; useradd(8) makes others");
 }
 
+bool is_account(const std::string& name) { return ::getpwnam(name.c_str()) != nullptr; }
+
+std::string name_of(const Account& account) {
+  const passwd* user = ::getpwuid(account.user);
+  return user != nullptr ? user->pw_name : std::to_string(account.user);
+}
+
 ActingAs::ActingAs(const Account& account) {
   if (::geteuid() != 0) return;
   const std::string name = "user " + std::to_string(account.user);

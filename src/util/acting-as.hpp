@@ -14,6 +14,9 @@ struct Account {
 };
 // Throws Error(config) where there is none of that name.
 [[nodiscard]] Account account_of(const std::string& name);
+[[nodiscard]] bool is_account(const std::string& name);
+// The user's name, or the number of one that has none.
+[[nodiscard]] std::string name_of(const Account& account);
 
 // While it lives, the whole process has the rights of that account, in effect: files that it makes are theirs, and what they may not open it
 // does not open. For who is not root it does nothing. One at a time. Throws SystemError where the rights cannot be had; where they cannot be
