@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,13 +17,21 @@
 namespace syncropy {
 namespace {
 
-// A file that takes its name when it is whole, and is gone if that does not come to pass.
+// A file that takes its name when it is whole, and is gone if that does not come to pass. Who makes another for the same name meanwhile waits;
+// what one left that was killed is written over, so that no second one ever lies about.
 class Draft {
  public:
-  explicit Draft(const std::string& file) : file_(file), folder_(std::filesystem::path(file).parent_path()), name_(file + ".new-" + std::to_string(::getpid())) {
-    ::unlink(name_.c_str());  // of a process with this number that was killed here
-    fd_ = Fd(::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!fd_) throw_errno(ExitStatus::io, "create", name_, errno == ENOENT ? "make its folder first" : "name a file in a folder that this user may write to");
+  explicit Draft(const std::string& file) : file_(file), folder_(std::filesystem::path(file).parent_path()), name_(file + ".new") {
+    struct stat ours{}, named{};
+    do {
+      fd_ = Fd(::open(name_.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+      if (!fd_) throw_errno(ExitStatus::io, "create", name_, errno == ENOENT ? "make its folder first" : "name a file in a folder that this user may write to");
+      while (::flock(fd_.get(), LOCK_EX) != 0)
+        if (errno != EINTR) throw_errno(ExitStatus::io, "lock", name_);
+      if (::fstat(fd_.get(), &ours) != 0) throw_errno(ExitStatus::io, "look at", name_);
+    } while (::lstat(name_.c_str(), &named) != 0 || named.st_ino != ours.st_ino || named.st_dev != ours.st_dev);  // who held the lock has renamed it
+    if (!S_ISREG(ours.st_mode)) throw Error(ExitStatus::io, escape(name_) + " is something else than a file", "look who has put it there, and remove it");
+    if (::ftruncate(fd_.get(), 0) != 0 || ::fchmod(fd_.get(), 0600) != 0) throw_errno(ExitStatus::io, "empty", name_);
   }
   ~Draft() {
     if (!published_) ::unlink(name_.c_str());
@@ -36,11 +45,11 @@ class Draft {
   }
   std::uint64_t publish() {
     if (::fsync(fd_.get()) != 0) throw_errno(ExitStatus::io, "sync", name_);
-    fd_.close_checked(name_);
     struct stat st{};
     if (::lstat(file_.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) throw Error(ExitStatus::io, escape(file_) + " is something else than a file", "name another");
     if (::rename(name_.c_str(), file_.c_str()) != 0) throw_errno(ExitStatus::io, "write", file_);
     published_ = true;
+    fd_.close_checked(file_);
     const Fd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder || ::fsync(folder.get()) != 0) throw_errno(ExitStatus::io, "sync", folder_);
     return bytes_;

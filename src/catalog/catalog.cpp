@@ -32,9 +32,25 @@ Attachment attach_or_create(const firebird::Access& access) {
   try {
     return Attachment::attach(access);
   } catch (const firebird::DatabaseError& error) {
-    if (!error.no_file()) throw;
+    if (!error.no_file() || access.embedded) throw;
   }
-  return Attachment::create(access, !access.embedded);  // crash-guard.hpp says why
+  return Attachment::create(access, true);
+}
+
+// An embedded one gets its name when it is whole, its schema included: who is killed while making it leaves a damaged one, for the definition of
+// tables is not undone as rows are.
+void make_if_missing(const CatalogLocation& location) {
+  if (::access(location.database.c_str(), F_OK) == 0 || errno != ENOENT) return;
+  CatalogLocation draft = location;
+  draft.database += ".new";
+  ::unlink(draft.database.c_str());
+  try {
+    upgrade_schema(Attachment::create(catalog_access(draft), false), Catalog::schema_version);  // crash-guard.hpp says why nothing is forced
+    if (::rename(draft.database.c_str(), location.database.c_str()) != 0) throw_errno(ExitStatus::repository, "put the new catalog at", location.database);
+  } catch (...) {
+    ::unlink(draft.database.c_str());
+    throw;
+  }
 }
 
 Attachment open_current(const firebird::Access& access) {
@@ -215,8 +231,10 @@ Catalog::Catalog(const CatalogLocation& location) {
   if (location.host.empty()) {
     use_engine_folder(location.engine_folder);
     lock = lock_opening(location.engine_folder, true);
+    remove_leftovers(location.engine_folder);
     expect_room(location.engine_folder);
     guard = std::make_unique<CrashGuard>(location.database, boot_id());
+    make_if_missing(location);
   }
   state_ = std::make_unique<State>(open_current(catalog_access(location)), std::move(guard));
   if (location.host.empty()) {

@@ -27,6 +27,8 @@ Catalog Catalog::create_draft(const CatalogLocation& location) {
   const CatalogLocation draft = draft_of(location);
   if (::unlink(draft.database.c_str()) != 0 && errno != ENOENT) throw_errno(ExitStatus::repository, "remove", draft.database);
   use_engine_folder(draft.engine_folder);
+  const Fd lock = lock_opening(draft.engine_folder, true);
+  remove_leftovers(draft.engine_folder);
   expect_room(draft.engine_folder);
   static_cast<void>(firebird::Attachment::create(catalog_access(draft), false));
   return open_unguarded(draft);

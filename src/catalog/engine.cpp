@@ -108,6 +108,24 @@ Fd lock_opening(const std::string& folder, bool alone) {
   return fd;
 }
 
+void remove_leftovers(const std::string& folder) {
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return;
+  // Held by the engine from before it opens such a file until it has its lock.
+  const Fd opening(::openat(fd.get(), "fb_init", O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!opening || ::flock(opening.get(), LOCK_EX | LOCK_NB) != 0) return;
+  bool traced = false;  // then the files without a lock of their own are in use
+  for (const std::string& name : names_in(fd.get())) {
+    if (!name.starts_with("fb12_") && !name.starts_with("fb_lock_")) continue;
+    const Fd file(::openat(fd.get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    if (file && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(fd.get(), name.c_str(), 0);
+    else traced = true;
+  }
+  if (traced) return;
+  for (const std::string& name : names_in(fd.get()))
+    if (name.starts_with("fb_trace_")) ::unlinkat(fd.get(), name.c_str(), 0);
+}
+
 void expect_room(const std::string& folder) {
   struct statvfs room{};
   if (::statvfs(folder.c_str(), &room) != 0) throw_errno(ExitStatus::io, "look at the filesystem of", folder);

@@ -18,6 +18,10 @@ void use_engine_folder(const std::string& folder);
 // upgrade it. Waits for the others; opening takes milliseconds.
 [[nodiscard]] Fd lock_opening(const std::string& folder, bool alone);
 
+// Removes the lock files that processes have left which were killed, 2 MiB for each database that was being made: nothing else ever would. The
+// engine holds a flock(2) on those in use. The caller holds lock_opening() alone.
+void remove_leftovers(const std::string& folder);
+
 // The engine maps its lock files: on a disk that is full, using one would end the process (SIGBUS). So before attaching, Error io where
 // they may not fit ...
 void expect_room(const std::string& folder);

@@ -281,12 +281,12 @@ RetireResult ClientStore::retire(Tier tier, const std::string& name) const {
     throw_errno(ExitStatus::repository, "lock dataset", name);
   }
   const std::vector<std::string> before = names_in(spares.get());
+  point_latest(std::string(name_of(tier)) + "/" + name);  // a link to what has gone would stay where this is killed
   if (rename_exclusive(from.get(), name, spares.get(), std::string(name_of(tier)) + "." + name) != 0)
     throw_errno(ExitStatus::repository, "expire dataset", where_ + "/" + std::string(name_of(tier)) + "/" + name);
   for (const Fd* folder : {&from, &spares})
     if (::fsync(folder->get()) != 0) throw_errno(ExitStatus::io, "sync", where_);
   for (const std::string& old : before) to_trash(spares.get(), old);
-  point_latest();
   return RetireResult::retired;
 }
 
@@ -315,9 +315,11 @@ void ClientStore::empty_trash(const std::function<bool()>& go_on) const {
     if (!remove_tree(trash.get(), name, go_on)) return;
 }
 
-void ClientStore::point_latest() const {
+void ClientStore::point_latest(const std::string& leaving) const {
   const Datasets all = datasets();
-  const std::string target = all.good.empty() ? "" : std::string(name_of(all.good.back().info.tier)) + "/" + all.good.back().info.name;
+  std::string target;
+  for (auto dataset = all.good.rbegin(); dataset != all.good.rend() && target.empty(); ++dataset)
+    if (std::string label = std::string(name_of(dataset->info.tier)) + "/" + dataset->info.name; label != leaving) target = std::move(label);
   char now[256];
   const ssize_t length = ::readlinkat(folder_.get(), latest_link, now, sizeof now);
   if (length >= 0 && std::string_view(now, static_cast<std::size_t>(length)) == target) return;

@@ -96,7 +96,7 @@ class ClientStore {
   void open_parts(Staging& staging) const;
   [[nodiscard]] std::optional<std::uint64_t> highest_published() const;
   void raise_highest_published(std::uint64_t sequence) const;
-  void point_latest() const;
+  void point_latest(const std::string& leaving = {}) const;  // to the newest dataset, but for the one that is about to leave
 
   Fd folder_;
   std::string name_;

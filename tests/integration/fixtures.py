@@ -33,8 +33,9 @@ def firebird():
     try:
         line = server.stdout.readline().split()
         assert line, f"no Firebird server: exit status {server.wait()}"
-        yield FirebirdServer(int(line[0]), line[1], pathlib.Path(line[2]), int(line[3]))
-        os.kill(int(line[3]), signal.SIGKILL)  # asked to end it takes five seconds, and nothing of it is kept
+        made = FirebirdServer(int(line[0]), line[1], pathlib.Path(line[2]), int(line[3]))
+        yield made
+        os.kill(made.pid, signal.SIGKILL)  # asked to end it takes five seconds, and nothing of it is kept
     finally:
         server.stdin.close()
         server.wait(30)

@@ -100,6 +100,7 @@ def test_partial_never_pushes_out_complete(lab):
         for _ in range(3):
             world.run()
         world.client("a", world.agent(caps=False).where)
+        trees.write(secret, "changed", 0)
         for _ in range(5):
             done = world.run(status=3)
             assert sum(1 for line in done.lines if str(secret) in line) == 1
@@ -111,6 +112,7 @@ def test_partial_never_pushes_out_complete(lab):
         world.run("day", "-r")
         assert [dataset.complete for dataset in world.datasets() if dataset.tier == "day"] == [True]
         world.client("a", world.agent(caps=False).where)
+        trees.write(secret, "changed again", 0)
         world.run("day", "-r", status=3)
         assert [dataset.complete for dataset in world.datasets() if dataset.tier == "day"] == [True, False]
         # Complete ones push out both.

@@ -1,0 +1,302 @@
+"""Kills a program at each of its calls in turn, or at random moments; after each kill the oracle judges, and the next run must succeed.
+
+Long form: tests/fault/run kills moments. A share of it: test_kill_calls.py, test_kill_moments.py.
+"""
+
+import collections
+import os
+import random
+import signal
+import subprocess
+import time
+
+import harness
+import inject
+import stored
+import trees
+from oracle import Oracle
+
+KEEP = 2
+
+
+class Killing:
+    """A world in which things are killed, and what becomes of them, counted."""
+
+    def __init__(self, lab, seed, database=None, files=8, large=150_000, calls=inject.CHANGING):
+        self.calls = calls
+        self.world, self.chance, self.counts = harness.World(lab, database), random.Random(seed), collections.Counter()
+        trees.small(self.world.source, files=files, seed=seed)
+        trees.attributes(self.world.source / "attributes")
+        trees.write(self.world.source / "large", trees.filler(large))
+        self.world.settings["dataset"]["hour"] = KEEP
+        self.world.client("a", self.world.agent().where)
+        self.oracle = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.world.close()
+
+    def start_anew(self, number):
+        """An empty repository."""
+        self.world.repository = self.world.store / f"backups{number}"
+        self.world.settings["general"]["repository"] = str(self.world.repository)
+        self.world.init()
+        self.oracle = Oracle(self.world.repository, {"hour": KEEP}, harness.SERVER, self.world.settings.get("database"))
+
+    def change(self):
+        """Something of every kind: content, attributes, a link, names that come and go; a range of a large file."""
+        source, chance = self.world.source, self.chance
+        trees.write(source / f"folder{chance.randrange(4)}/sub{chance.randrange(3)}/new{chance.randrange(6)}", chance.randbytes(chance.randrange(3_000)))
+        (source / f"folder{chance.randrange(4)}/sub{chance.randrange(3)}/new{chance.randrange(6)}").unlink(missing_ok=True)
+        (source / "folder0/link").unlink()
+        (source / "folder0/link").symlink_to(f"target{chance.randrange(1_000)}")
+        (source / "attributes/acl").chmod(chance.choice((0o640, 0o600, 0o664)))
+        os.setxattr(source / "attributes/many", "user.number", b"%d" % chance.randrange(1_000))
+        with open(source / "large", "r+b") as file:
+            file.seek(chance.randrange(100_000))
+            file.write(chance.randbytes(100))
+
+    def look(self):
+        self.oracle.look()
+        self.counts["judged"] += 1
+
+    def run_well(self, judge=True):
+        """The next run succeeds, stores what the source is, and leaves all in order."""
+        snapshot = self.world.snapshot()
+        self.world.run()
+        stored.check_is(self.world.newest(), self.world.source, snapshot)
+        if judge:
+            self.oracle.at_rest()
+            self.counts["judged"] += 1
+        self.counts["executed"] += 1
+
+    def traced(self, at, *arguments, program="syncropy-server"):
+        """Kills it at call `at`, or says that it has fewer calls."""
+        done = inject.run(self.world, self.calls, "-c", self.world.configuration, *arguments, program_name=program, at=at, kill=True)
+        self.counts["executed"] += 1
+        if not done.injected:
+            assert done.done.status == 0, done
+            return False
+        assert done.done.status == 128 + signal.SIGKILL, done
+        self.counts["injected"] += 1
+        self.counts[f"at {done.where}"] += 1
+        return True
+
+
+def calls_of(first, stride, most=100_000):
+    """At which calls: all, or each `stride`-th from `first` on."""
+    return range(first, most, stride)
+
+
+def a_run(killing, first, stride):
+    """Link, fetch, write, recycle the spare, publish, record, expire: a run in the midst of its life."""
+    killing.start_anew(0)
+    for _ in range(KEEP + 2):
+        killing.change()
+        killing.run_well()
+    for at in calls_of(first, stride):
+        killing.change()
+        going_on = killing.traced(at, "-H")
+        killing.look()
+        killing.run_well()
+        if not going_on:
+            return
+
+
+def a_recovery(killing, first, stride):
+    """The run after one that was killed somewhere."""
+    killing.start_anew(0)
+    for _ in range(KEEP + 2):
+        killing.change()
+        killing.run_well()
+    misses = 0
+    for at in calls_of(first, stride):
+        killing.change()
+        killing.traced(killing.chance.randrange(100, 180) if at % 2 else killing.chance.randrange(1, 180), "-H")
+        killing.look()
+        killing.change()
+        going_on = killing.traced(at, "-H")
+        killing.look()
+        killing.run_well()
+        misses = 0 if going_on else misses + 1
+        if misses == 5:  # how much there is to recover differs
+            return
+
+
+def a_first_run(killing, first, stride):
+    """In an empty repository; it makes the catalog too."""
+    for number, at in enumerate(calls_of(first, stride)):
+        killing.start_anew(number)
+        going_on = killing.traced(at, "-H")
+        killing.look()
+        killing.run_well()
+        if killing.world.settings.get("database"):
+            killing.world.settings["database"]["dbname"] += "x"
+        else:
+            subprocess.run(["rm", "-rf", killing.world.repository], check=True)
+        if not going_on:
+            return
+
+
+def a_rebuilding(killing, first, stride):
+    """syncropy rebuild-catalog: the old catalog, or the new one."""
+    killing.start_anew(0)
+    for _ in range(KEEP + 1):
+        killing.change()
+        killing.run_well()
+    for number, at in enumerate(calls_of(first, stride)):
+        going_on = killing.traced(at, "rebuild-catalog", program="syncropy")
+        if killing.world.settings.get("database"):
+            killing.look()
+        else:
+            killing.oracle.at_rest()
+            killing.counts["judged"] += 1
+        if number % 10 == 9 or not going_on:
+            killing.change()
+            killing.run_well()
+        if not going_on:
+            return
+
+
+def a_backup_of_the_catalog(killing, first, stride):
+    """syncropy backup-catalog: the old file, or the new one, from which gbak makes a catalog."""
+    killing.start_anew(0)
+    killing.run_well()
+    file = killing.world.store / "catalog.fbk"
+    killing.world.syncropy("backup-catalog", file)
+    for at in calls_of(first, stride):
+        before = file.read_bytes()
+        going_on = killing.traced(at, "backup-catalog", file, program="syncropy")
+        after = file.read_bytes()
+        assert after == before or readable(killing.world, file), f"killed at call {at}, the backup is half a backup"
+        killing.oracle.at_rest()
+        killing.counts["judged"] += 1
+        surplus = {name for name in os.listdir(killing.world.store) if not name.startswith("fb")} - {"backups0", "catalog.fbk", "catalog.fbk.new"}  # fb: gbak
+        assert not surplus, f"backups that were not finished gather: {sorted(surplus)}"
+        if not going_on:
+            assert not file.with_suffix(".fbk.new").exists(), "what a killed one left outlives the next"
+            return
+
+
+def readable(world, file):
+    made = world.store / "tried.fdb"
+    done = subprocess.run([*harness.AS_SERVER, "gbak", "-replace_database", file, str(made)], capture_output=True, text=True,
+                          env={**os.environ, "FIREBIRD_LOCK": str(world.store)})
+    made.unlink(missing_ok=True)
+    return done.returncode == 0
+
+
+def a_deletion(killing, first, stride):
+    """syncropy-server --del-dataset: the dataset is there whole, or gone whole; all others stay."""
+    killing.start_anew(0)
+    killing.run_well()
+    for at in calls_of(first, stride):
+        killing.change()
+        killing.run_well()
+        gone = killing.world.newest()
+        going_on = killing.traced(at, "-H", "--del-dataset", gone.name)
+        if not gone.folder.exists():
+            killing.oracle.deleted("a", gone.sequence)
+        killing.look()
+        killing.run_well()
+        if not going_on:
+            return
+
+
+SCENES = {"run": a_run, "recovery": a_recovery, "first run": a_first_run, "rebuild": a_rebuilding, "backup of the catalog": a_backup_of_the_catalog,
+          "deletion": a_deletion}
+
+
+def at_each_call(lab, scene, seed, stride=1, database=None, calls=inject.CHANGING):
+    """The counts; a scene that was not killed once has shown nothing."""
+    with Killing(lab, seed, database, calls=calls) as killing:
+        SCENES[scene](killing, 1 + random.Random(seed).randrange(stride), stride)
+        assert killing.counts["injected"] > 0, f"{scene}: no call was injected"
+        return killing.counts
+
+
+# --- at random moments
+
+class OwnFirebird:
+    """A Firebird server that can be killed and started again, in the folder that tests/support/firebird-server has made."""
+
+    def __init__(self, made):
+        self.root, self.made, self.process = made.folder.parent, made, None
+        self.pid = made.pid
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+            self.process = None
+        else:
+            harness.wait_until(lambda: not os.path.exists(f"/proc/{self.pid}") or "\nState:\tZ" in open(f"/proc/{self.pid}/status").read(), "it has ended")
+
+    def start(self):
+        st = self.root.stat()
+        command = [*(harness.as_user(st.st_uid) if os.geteuid() == 0 else ()), "firebird"]
+        environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "FIREBIRD": str(self.root), "FIREBIRD_LOCK": str(self.root / "lock"),
+                       "FIREBIRD_TMP": str(self.root)}
+        self.process = subprocess.Popen(command, cwd=self.root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+        self.made.pid = self.pid  # whom the fixture ends
+
+    def answers(self):
+        done = subprocess.run(["isql-fb", "-q", "-user", "SYSDBA", "-password", self.made.password, f"127.0.0.1/{self.made.port}:{self.root}/security3.fdb"],
+                              input="", capture_output=True, text=True)
+        return done.returncode == 0 and not done.stderr
+
+
+def at_random_moments(lab, victims, count, seed, firebird=None):
+    """Kills `count` times one of `victims` ("server", "agent", "database") while a run goes on. Those that came when the run was over are counted apart."""
+    database = firebird.database() if firebird else None
+    with Killing(lab, seed, database, files=60, large=2 << 20) as killing:
+        world, chance, counts = killing.world, killing.chance, killing.counts
+        listener = world.listener()
+        agent = world.agent(listener=listener)
+        world.client("a", agent.where)
+        own = OwnFirebird(firebird) if firebird else None
+        killing.start_anew(0)
+        lengths = []
+        for _ in range(KEEP + 1):
+            killing.change()
+            lengths.append(world.run().seconds)
+        length = min(lengths[1:])
+        killing.oracle.at_rest()
+        number = 0
+        while counts["killed in mid-run"] < count and number < 4 * count:
+            number += 1
+            killing.change()
+            victim, before = chance.choice(victims), world.state()
+            run = world.start("-c", world.configuration, "-H")
+            time.sleep(length * chance.random())
+            alive = run.runs()
+            if victim == "server":
+                run.kill()
+            elif victim == "agent":
+                agent.kill()
+                agent.wait()
+                agent = world.agent(listener=listener)  # the listening socket outlives it, as systemd's does
+            else:
+                own.kill()
+            status = run.wait()
+            world.made.remove(run)
+            counts["killed in mid-run"] += alive
+            counts["killed too late"] += not alive
+            counts[f"{victim} killed"] += alive
+            counts["executed"] += 1
+            # Firebird away: published, and not recorded (4). The agent: 69 or 76, or nothing where its work was done.
+            expected = {"server": (0, -signal.SIGKILL), "agent": (0, 69, 76), "database": (0, 4)}[victim]
+            assert status in expected, f"the {victim} was killed, and the run ended with {status}: {run.text()}"
+            assert victim != "agent" or status == 0 or world.state() == before, f"a run that failed left something: {run.text()}"
+            if victim == "database":
+                own.start()
+                harness.wait_until(own.answers, "the database server is back")
+            killing.look()
+            if number % 4 == 0:
+                killing.run_well()
+        killing.run_well()
+        assert counts["killed in mid-run"] >= count, f"too few of the kills met a run: {counts}"
+        return counts
