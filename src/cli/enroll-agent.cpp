@@ -1,12 +1,12 @@
 #include "cli/enroll-agent.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstring>
 
 #include "cli/exit.hpp"
+#include "cli/parse.hpp"
 #include "config/settings.hpp"
 #include "enrol/client.hpp"
 #include "model/dataset.hpp"
@@ -35,11 +35,9 @@ struct Place {
 };
 
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitStatus::usage);
-  }
+  // The verb's own name is argv[0] here.
+  const std::string program = std::string("syncropy-agent ") + argv[0];
+  if (const std::optional<int> ended = parse_arguments(app, program.c_str(), argc, argv)) return ended;
   open_log("syncropy-agent", Priority::info);
   return std::nullopt;
 }

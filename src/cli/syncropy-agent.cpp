@@ -1,8 +1,6 @@
 // syncropy-agent(8): serves backup requests, activated by systemd's socket or listening by itself as the classic program did; with --restore a
 // restore worker, with --hook a hook worker. `enroll` and `renew` get its certificate (enroll-agent.cpp).
 
-#include <CLI/CLI.hpp>
-
 #include <pwd.h>
 #include <unistd.h>
 
@@ -11,6 +9,7 @@
 #include "agent/session.hpp"
 #include "cli/enroll-agent.hpp"
 #include "cli/exit.hpp"
+#include "cli/parse.hpp"
 #include "config/policy.hpp"
 #include "config/settings.hpp"
 #include "restore/session.hpp"
@@ -56,11 +55,7 @@ std::optional<int> parse(int argc, char** argv, Arguments& arguments) {
   app.add_option("--hook-user", arguments.hook_user, "who may ask a hook worker, besides root (default: syncropy-agent)")->type_name("USER")->needs(hook);
   app.add_flag("--check", arguments.check, "read policy and certificates, say what is wrong with them, and end")->excludes(hook);
   restore->excludes(hook);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitStatus::usage);
-  }
+  if (const std::optional<int> ended = parse_arguments(app, "syncropy-agent", argc, argv)) return ended;
   arguments.names_port = port->count() > 0;
   return std::nullopt;
 }

@@ -1,12 +1,12 @@
 // syncropy-server(8): one run of one config in one tier, and the classic program's questions about datasets.
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 
 #include "cli/exit.hpp"
 #include "cli/owner.hpp"
+#include "cli/parse.hpp"
 #include "config/settings.hpp"
 #include "sd/journal.hpp"
 #include "sd/message-ids.hpp"
@@ -85,11 +85,7 @@ int serve(int argc, char** argv) {
                      "of the config, or of those named with --client")
           ->type_name("ID");
   app.add_flag("--get-last-dataset", last, "print the newest dataset of the tier, a line per client")->excludes(del);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitStatus::usage);
-  }
+  if (const std::optional<int> ended = parse_arguments(app, "syncropy-server", argc, argv)) return *ended;
   open_log("syncropy-server", Priority::info);
   if (hour + day + week + month > 1 || (!instance.empty() && hour + day + week + month > 0))
     throw Error(ExitStatus::usage, "more than one tier is named", "name one of -H, -D, -W, -M, or --instance alone");

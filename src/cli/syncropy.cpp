@@ -1,10 +1,10 @@
 // syncropy(1): the operator's command.
 
-#include <CLI/CLI.hpp>
 
 #include <charconv>
 
 #include "cli/exit.hpp"
+#include "cli/parse.hpp"
 #include "cli/verbs.hpp"
 #include "sd/journal.hpp"
 #include "sd/message-ids.hpp"
@@ -115,11 +115,7 @@ int operate(int argc, char** argv) {
   enroll->add_flag("-q,--quiet", enrolled.quiet, "print the token alone");
   auto* serve_enrolment = app.add_subcommand("serve-enrolment", "for syncropy-enroll@.service: serve one client")->group("");
   serve_enrolment->add_option("--ca", of_ca.folder, "the CA's folder")->type_name("FOLDER");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitStatus::usage);
-  }
+  if (const std::optional<int> ended = parse_arguments(app, "syncropy", argc, argv)) return *ended;
   open_log("syncropy", Priority::info);
   if (*init) return static_cast<int>(verb_init(config, owner));
   if (*list) return static_cast<int>(verb_list(config, what, json));

@@ -470,3 +470,14 @@ def test_json_of_list(good):
     assert set(rows[0]) == {"client", "tier", "name", "sequence", "started", "finished", "complete", "entries", "files", "bytes", "new_files",
                             "new_bytes", "problems", "damaged", "recorded"}
     assert json.dumps(rows[-1]["new_files"]) == str(good.newest().new_files)
+
+
+@pytest.mark.parametrize("words, says", [
+    (["syncropy", "lst"], "no verb 'lst'"), (["syncropy"], "no verb is named"), (["syncropy", "ca", "show"], "no verb 'show'"),
+    (["syncropy", "list", "--jsn"], "--jsn: 'syncropy list --help'"), (["syncropy", "ls"], "DATASET is required"),
+    (["syncropy-server", "--hourly-please"], "--hourly-please: 'syncropy-server --help'"), (["syncropy-agent", "--bogus"], "--bogus: 'syncropy-agent --help'"),
+    (["syncropy-agent", "enroll"], "SERVER is required: 'syncropy-agent enroll --help'"), (["syncropy", "ls\x1b[2J"], "no verb 'ls\\x1b[2J'")])
+def test_what_nobody_can_have_meant(lab, words, says):
+    done = subprocess.run([lab.program(words[0]), *words[1:]], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done
+    assert "error: " in done.stderr and says in done.stderr
