@@ -25,7 +25,9 @@ void Writeback::sync_each_second() {
   std::unique_lock lock(mutex_);
   while (!wakes_.wait_for(lock, std::chrono::seconds(1), [this] { return ending_; })) {
     lock.unlock();
-    static_cast<void>(::syncfs(folder_.get()));
+    // All clients of a process lie on one filesystem: what one thread syncs, the others need not.
+    static std::mutex syncing;
+    if (const std::unique_lock mine(syncing, std::try_to_lock); mine.owns_lock()) static_cast<void>(::syncfs(folder_.get()));
     lock.lock();
   }
 }
