@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "sd/journal.hpp"
@@ -47,6 +49,12 @@ class Alarm {
   std::optional<Clock::time_point> next_;
 };
 
+// Whether another file has taken the place of this program: proc(5) says so behind its name.
+bool replaced() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored).native().ends_with(" (deleted)");
+}
+
 class Daemon {
  public:
   Daemon(std::vector<Fd> listeners, AgentSetup& setup)
@@ -63,8 +71,8 @@ class Daemon {
       tell_status(alarm);
       if (may_idle()) {
         // Nothing is held, and nothing is accepted from here on: what arrives waits in the socket.
-        if (Clock::now() >= idle_end()) break;
-        alarm.at(idle_end());
+        if (replaced() || Clock::now() >= idle_end()) break;
+        if (setup_.terms->policy.idle_exit > 0) alarm.at(idle_end());
       }
       if (!wait(alarm)) break;
       if (serves_one && connections_.count() == 0) break;
@@ -74,8 +82,11 @@ class Daemon {
   }
 
  private:
-  [[nodiscard]] bool may_idle() const { return setup_.exit_when_idle && setup_.terms->policy.idle_exit > 0 && connections_.count() == 0; }
-  [[nodiscard]] Clock::time_point idle_end() const { return idle_since_ + std::chrono::seconds(setup_.terms->policy.idle_exit); }
+  [[nodiscard]] bool may_idle() const { return setup_.exit_when_idle && connections_.count() == 0; }
+  [[nodiscard]] Clock::time_point idle_end() const {
+    const auto idle_exit = setup_.terms->policy.idle_exit;
+    return idle_exit > 0 ? idle_since_ + std::chrono::seconds(idle_exit) : Clock::time_point::max();
+  }
 
   // False at a signal to end.
   bool wait(const Alarm& alarm) {

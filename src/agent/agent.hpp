@@ -23,7 +23,8 @@ struct AgentSetup {
 // Serves until SIGTERM or SIGINT (which, like SIGHUP, it blocks for all threads it starts and takes itself), or until idle. At a signal what is
 // under way is cut, and this returns within the `end_limit`: what has not ended by then (a thread that a dead network filesystem holds) ends
 // with the process, here and with exit status 0. An idle exit cuts nothing: it is decided while no connection is held, and nothing is accepted after
-// that, so one that comes then waits in the listening socket for the next agent.
+// that, so one that comes then waits in the listening socket for the next agent. Once an upgrade has put another program in place of this one, it is
+// idle as soon as no connection is held: what is under way ends with the program it began with, and the next connection finds the new one.
 //
 // SIGHUP reads policy and certificates anew, for connections from then on. Where they are wrong, the old ones stay, and one error says so.
 //
