@@ -8,6 +8,7 @@ import time
 
 SHUTDOWN, WITHOUT_LOG = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN; what the journal holds in memory is lost too
 SIZE = 320 << 20                       # XFS takes no less than 300 MiB
+PATIENCE = 120
 
 # kind: what makes it, how it is mounted, what must find nothing wrong after a cut. XFS has its journal replayed by a mount.
 KINDS = {
@@ -38,9 +39,13 @@ class Disk:
         os.close(folder)
 
     def unmount(self):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while (done := subprocess.run(["umount", self.where], capture_output=True, text=True)).returncode != 0:
             assert time.monotonic() < deadline, f"the disk cannot be unmounted: {done.stderr}"
+            time.sleep(0.02)
+        # A mount namespace that began meanwhile (a machine test's) has the mount too: until it ends, a new mount would be the old one, without power.
+        while subprocess.run(["losetup", "-j", self.image], capture_output=True, text=True, check=True).stdout:
+            assert time.monotonic() < deadline, f"somebody else holds the mount of {self.image}"
             time.sleep(0.02)
 
     def recover(self):

@@ -6,6 +6,7 @@ Long form: tests/fault/run kills moments. A share of it: test_kill_calls.py, tes
 import collections
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -126,15 +127,18 @@ def a_recovery(killing, first, stride):
 
 def a_first_run(killing, first, stride):
     """In an empty repository; it makes the catalog too."""
+    database = killing.world.settings.get("database")
+    name = database and database["dbname"]
     for number, at in enumerate(calls_of(first, stride)):
+        if database:
+            database["dbname"] = f"{name}-{number}"
         killing.start_anew(number)
         going_on = killing.traced(at, "-H")
         killing.look()
         killing.run_well()
-        if killing.world.settings.get("database"):
-            killing.world.settings["database"]["dbname"] += "x"
-        else:
-            subprocess.run(["rm", "-rf", killing.world.repository], check=True)
+        shutil.rmtree(killing.world.repository)
+        if database:
+            os.unlink(database["dbname"])  # it runs here
         if not going_on:
             return
 
