@@ -40,6 +40,8 @@ int operate(int argc, char** argv) {
   auto* list = app.add_subcommand("list", "list datasets");
   list->add_option("WHAT", what, "CLIENT or CLIENT/TIER; all without");
   list->add_flag("--json", json, "one JSON object a line");
+  auto* status = app.add_subcommand("status", "show how the backups are: the newest datasets, failures, certificates, space");
+  status->add_flag("--json", json, "one JSON object for each configuration and client");
   auto* ls = app.add_subcommand("ls", "list what is in a dataset");
   ls->add_option("DATASET", what, "CLIENT, CLIENT/TIER, CLIENT/TIER/NAME or CLIENT@TIME")->required();
   ls->add_option("PATH", path, "a path on the client; a folder is listed with what is in it");
@@ -119,6 +121,7 @@ int operate(int argc, char** argv) {
   open_log("syncropy", Priority::info);
   if (*init) return static_cast<int>(verb_init(config, owner));
   if (*list) return static_cast<int>(verb_list(config, what, json));
+  if (*status) return static_cast<int>(verb_status(config, json));
   if (*ls) return static_cast<int>(verb_ls(config, what, path, recursive));
   if (*restore) {
     const std::size_t first_path = back.from.empty() ? 1 : 0;

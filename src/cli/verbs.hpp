@@ -13,6 +13,8 @@ namespace syncropy {
 // `config`: a file or NAME as typed after -c, or empty: the only configuration in /etc/syncropy.
 // `owner`: the user whose the repository becomes, for root; empty: the folder's, where it is there and not root's, else the service's user.
 ExitStatus verb_init(const std::string& config, const std::string& owner);
+// With an empty `config`: of all in /etc/syncropy.
+ExitStatus verb_status(const std::string& config, bool json);
 ExitStatus verb_list(const std::string& config, const std::string& what, bool json);
 ExitStatus verb_ls(const std::string& config, const std::string& dataset, const std::string& path, bool recursive);
 struct RestoreArguments {

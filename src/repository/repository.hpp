@@ -37,6 +37,21 @@ struct Staging {
   Fd spare_manifest;  // what `tree` holds when it is an expired one; empty where it is new and holds nothing
 };
 
+// What runs have met, for `syncropy status`. Times are seconds since 1970 UTC.
+struct RunNotes {
+  std::int64_t connected = 0;            // when the client's agent answered last; 0: never
+  std::int64_t certificate_expires = 0;  // that of the certificate it showed then; 0: it showed none
+  std::int64_t ended = 0;                // when a run ended last, and with which ExitStatus
+  int last_status = 0;
+  struct Failure {
+    std::int64_t time = 0;
+    Tier tier{};
+    int status = 0;                      // ExitStatus
+    std::string why;                     // escaped
+  };
+  std::optional<Failure> failure;        // of the last run that failed
+};
+
 enum class RetireResult { retired, in_use };
 
 // One client's folder.
@@ -85,6 +100,10 @@ class ClientStore {
   // Where in the circle of all path_hash() values the next sample of `syncropy verify` begins, kept in the file .verified.
   [[nodiscard]] std::uint64_t verified_up_to() const;
   void set_verified_up_to(std::uint64_t position) const;
+
+  // Kept in the file .notes. What cannot be read there is as if it was never written. Setting them needs the lock.
+  [[nodiscard]] RunNotes notes() const;
+  void set_notes(const RunNotes& notes) const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
 

@@ -28,6 +28,7 @@
 #include "server/progress.hpp"
 #include "server/record.hpp"
 #include "server/retention.hpp"
+#include "server/status.hpp"
 #include "server/ticker.hpp"
 #include "server/trash.hpp"
 #include "util/escape.hpp"
@@ -38,7 +39,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::time_t expiry_warning_seconds = 30 * 86'400;
 
 // One client's run. Its steps are the words of the design, in its order.
 class ClientRun {
@@ -60,10 +60,33 @@ class ClientRun {
     } catch (const std::exception& error) {
       status = report(Error(ExitStatus::internal, escape(error.what()), "this is a defect: please report it with the lines above"));
     }
-    return post_command(status);
+    status = post_command(status);
+    note(status);
+    return status;
   }
 
  private:
+  // For `syncropy status`. Who has not got the lock is not the one to write.
+  void note(ExitStatus status) {
+    if (!locked_) return;
+    try {
+      RunNotes notes = store_.notes();
+      notes.ended = std::time(nullptr);
+      notes.last_status = static_cast<int>(status);
+      if (agent_) notes.connected = notes.ended;
+      if (agent_) notes.certificate_expires = agent_->peer().expires;
+      if (status != ExitStatus::success && status != ExitStatus::partial)
+        notes.failure = RunNotes::Failure{notes.ended, options_.tier, static_cast<int>(status), failure_.empty() ? "the journal says why" : failure_};
+      store_.set_notes(notes);
+    } catch (const Error& error) {
+      line(Priority::debug, "what 'syncropy status' shows of this run is not noted: " + error.line());
+    }
+  }
+
+  void remember(const std::string& why) {
+    if (failure_.empty()) failure_ = why;
+  }
+
   ExitStatus back_up() {
     const Clock::time_point begun = Clock::now();
     const ClientStore::Datasets datasets = store_.datasets();
@@ -84,6 +107,7 @@ class ClientRun {
     progress_.stage = "waiting for another run";
     try {
       store_.lock(0);
+      locked_ = true;
       return;
     } catch (const Error& error) {
       if (error.status() != ExitStatus::busy || options_.lock_wait_seconds == 0) throw;
@@ -91,6 +115,7 @@ class ClientRun {
     line(Priority::notice, "another run of this client is under way: this one waits for it, for " + format_wait(options_.lock_wait_seconds) + " at most", {},
          message_id::waiting);
     store_.lock(options_.lock_wait_seconds);
+    locked_ = true;
   }
 
   void recover() {
@@ -119,7 +144,7 @@ class ClientRun {
 
   // Once a run, while there is still time.
   void warn_of_expiry(const PeerIdentity& agent) {
-    if (warned_of_expiry_ || agent.expires == 0 || agent.expires - std::time(nullptr) >= expiry_warning_seconds) return;
+    if (warned_of_expiry_ || agent.expires == 0 || agent.expires - std::time(nullptr) >= certificate_warning_seconds) return;
     warned_of_expiry_ = true;
     line(Priority::warning, "the agent's certificate expires on " + format_time(agent.expires) + ", and there will be no backup after that: 'syncropy-agent renew' there renews one that was enrolled",
          {}, message_id::certificate_expires);
@@ -155,6 +180,7 @@ class ClientRun {
     const AgentSession::CommandResult result =
         agent_->run_command(kind, text, client_.command_timeout, run_succeeded, [&](std::string_view output) { told.add(escape(output)); });
     told.finish();
+    if (!result.succeeded) remember("the " + what + " '" + escape(text) + "' " + result.text);
     if (!result.succeeded)
       line(Priority::error, "the " + what + " '" + escape(text) + "' " + result.text + (result.remedy.empty() ? "" : ": " + result.remedy), {{"SYNCROPY_COMMAND", kind == CommandKind::pre ? "pre" : "post"}},
            message_id::command_failed);
@@ -317,6 +343,7 @@ class ClientRun {
   void not_recorded(const DatasetInfo& info, const std::string& why) {
     catalog_.reset();
     const std::string name = std::string(name_of(info.tier)) + "/" + info.name;
+    remember(name + " is not recorded in the catalog: " + why);
     line(Priority::error, name + " is published but not recorded in the catalog: " + why + "; the next run records it", {{"SYNCROPY_DATASET", name}},
          message_id::not_recorded);
   }
@@ -400,6 +427,7 @@ class ClientRun {
   }
 
   ExitStatus report(const Error& error) {
+    remember(error.line());
     line(Priority::error, error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::of_failure(error.status()));
     return error.status();
   }
@@ -420,7 +448,8 @@ class ClientRun {
   bool in_line_ = false;  // the catalog knew every dataset when the run began
   std::optional<SegmentFeed> feed_{std::in_place};
   std::optional<LiveRecording> recording_;
-  bool session_spoiled_ = false, warned_of_expiry_ = false;
+  bool session_spoiled_ = false, warned_of_expiry_ = false, locked_ = false;
+  std::string failure_;  // the first of what failed this run
 };
 
 // What `systemctl status` says from now on; and the last line of a run of many, with what is to be looked at.
