@@ -222,12 +222,19 @@ class FakeAgent:
 
     def __init__(self, path, play):
         self.path, self.play, self.failures, self.served = path, play, [], 0
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
-        path.chmod(0o666)
-        self.listener.listen()
+        self.listener = self._listen()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
+
+    def _listen(self):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        self.path.chmod(0o666)
+        listener.listen()
+        return listener
+
+    def _connected(self, sock):
+        return Connection(sock)
 
     def _serve(self):
         while True:
@@ -238,7 +245,11 @@ class FakeAgent:
             self.served += 1
             with sock:
                 try:
-                    self.play(Connection(sock))
+                    connection = self._connected(sock)
+                    try:
+                        self.play(connection)
+                    finally:
+                        connection.close()
                 except Gone:
                     pass
                 except Exception as failure:  # the test's own mistakes must not look like the server's
@@ -248,7 +259,8 @@ class FakeAgent:
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.thread.join(10)
-        self.path.unlink()
+        if self.path:
+            self.path.unlink()
         assert not self.failures, self.failures
 
 
