@@ -164,7 +164,7 @@ ExitStatus verb_ca_revoke(const CaArguments& arguments) {
     if (revocation.token) fmt::print("the open token for {} is worthless now\n", escape(name));
     for (const IssuedEntry& entry : revocation.entries)
       log(Priority::notice, "revoked the certificate " + entry.serial + " of '" + escape(entry.names.front()) + "', which was good until " + format_time(entry.to),
-          {{"SYNCROPY_CLIENT", escape(entry.names.front())}, {"SYNCROPY_SERIAL", entry.serial}}, message_id::certificate_revoked);
+          {{"SYNCROPY_CLIENT", escape(entry.names.front())}, {"SYNCROPY_SERIAL", entry.serial}});
     if (!revocation.entries.empty() || revocation.token) continue;
     log(Priority::error, "nothing that is valid was issued to '" + escape(name) + "': 'syncropy ca list' shows what is");
     status = ExitStatus::no_input;

@@ -38,7 +38,6 @@ inline constexpr std::string_view verified = "fbf2f502f33b4b668a232a4b32ae12e4";
 inline constexpr std::string_view trash_emptied = "46702c9e27f34113829fab1663edf5f6";  // what had expired is removed
 inline constexpr std::string_view certificate_issued = "8f0b9634d72b4b72bca988da896c4a26";  // the enrolment service certified a machine, or renewed its certificate
 inline constexpr std::string_view enrolment_refused = "b2beba8a34664803bc1c3c7736694d69";  // a machine asked the enrolment service for what it may not have: a wrong, used or expired token, a revoked certificate
-inline constexpr std::string_view certificate_revoked = "e97b86f84d9445b58e87eb373eafd66a";  // somebody took a certificate back
 inline constexpr std::string_view certificate_expires = "b8edbb8fc14a4779aab4a86f01e202c6";  // a certificate expires within 30 days
 inline constexpr std::string_view certificate_renewed = "11f473b330d047cdb107a9765ccca543";  // this machine has a new certificate
 inline constexpr std::string_view certificate_not_renewed = "df7bfabd34884396b3287395fec8c99c";  // a certificate that is due could not be renewed

@@ -1,0 +1,88 @@
+"""The enrolment's units on a booted system, server and client in one: as they are shipped, and as syncropy-enroll(7) has them used."""
+
+import json
+import os
+import pathlib
+import re
+
+import pytest
+
+from machine import Machine
+
+BUILD = os.environ["SYNCROPY_BUILD"]
+SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def message_id(name):
+    return re.search(rf'{name} = "(\w+)"', (SOURCE / "src/sd/message-ids.hpp").read_text())[1]
+
+
+class Both(Machine):
+    def explained(self, name, *words):
+        """The one entry with that id, as journalctl -x explains it."""
+        told = self.output(f"journalctl -q -b --no-pager -x MESSAGE_ID={message_id(name)}")
+        entries = [line for line in told.splitlines() if line.strip() and not line.startswith("░░")]
+        assert "Defined-By: Syncropy" in told and len(entries) == 1 and all(word in told for word in words) and "@SYNCROPY" not in told, told
+        return told
+
+
+@pytest.fixture(scope="module")
+def machine():
+    with Both() as booted:
+        booted.run(f"meson install -C {BUILD} --no-rebuild --quiet && systemd-sysusers /usr/local/lib/sysusers.d/syncropy-{{agent,server}}.conf"
+                   " && systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/syncropy-{agent,server}.conf && journalctl --update-catalog && systemctl daemon-reload")
+        booted.run("syncropy ca init localhost && systemctl enable --now --quiet syncropy-enroll.socket syncropy-ca.timer")
+        booted.put("/etc/syncropy/prod.yaml", "general: {repository: /var/lib/syncropy/prod}\nclients:\n  web1:\n    host: localhost\n    path: /etc/syncropy\n"
+                   "    sslpem: credential:syncropy-server.key\n    sslca: /etc/syncropy/keys/ca.crt\n")
+        booted.run("runuser -u syncropy -- syncropy -c prod init")
+        yield booted
+
+
+def test_enrolled_renewed_and_revoked(machine):
+    machine.run("syncropy enroll -q web1 >/root/token && systemctl enable --now --quiet syncropy-agent.socket syncropy-renew.timer")
+    machine.run("syncropy-agent enroll localhost - </root/token")
+    machine.run("systemctl start syncropy-server@prod-hourly && syncropy status")
+    machine.explained("certificate_issued", "A certificate was issued to web1", "syncropy ca revoke")
+    # Both renew as their units do, and the new pairs are believed; what systemd handed over before is as old as the process.
+    machine.run("systemctl start syncropy-renew.service syncropy-ca.service")
+    machine.run("mkdir -p /run/systemd/system/syncropy-renew.service.d /run/systemd/system/syncropy-ca.service.d"
+                " && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/sbin/syncropy-agent renew --force\\n' >/run/systemd/system/syncropy-renew.service.d/force.conf"
+                " && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/syncropy ca renew --force\\n' >/run/systemd/system/syncropy-ca.service.d/force.conf"
+                " && systemctl daemon-reload && systemctl start syncropy-renew.service syncropy-ca.service")
+    machine.run("systemctl start syncropy-server@prod-hourly; systemctl stop syncropy-agent.service; systemctl start syncropy-server@prod-hourly")
+    issued = [json.loads(line) for line in machine.output("syncropy ca list --json").splitlines()]
+    assert sorted(entry["part"] for entry in issued) == ["agent", "agent", "server", "server"]
+    newest = [entry for entry in issued if entry["part"] == "agent"][-1]
+
+    assert machine.run("syncropy-agent enroll --force --keep-policy localhost - </root/token", check=False).returncode == 77
+    machine.explained("enrolment_refused", "was used already")
+
+    machine.run(f"syncropy ca revoke {newest['serial']}")
+    assert machine.run("systemctl start syncropy-server@prod-hourly", check=False).returncode != 0
+    assert machine.output("systemctl show -P ExecMainStatus syncropy-server@prod-hourly").strip() == "77"
+    machine.explained("agent_refused", "is revoked", "do not trust each other")
+    machine.explained("server_refused", "refused this agent's certificate: it is revoked")
+    assert machine.run("systemctl start syncropy-renew.service", check=False).returncode != 0
+    machine.explained("certificate_not_renewed", "was revoked on")
+    assert machine.run("syncropy status", check=False).returncode == 1
+
+
+def test_secrets_are_their_owners_alone(machine):
+    assert machine.output("find /etc/syncropy /var/lib/syncropy-ca /etc/credstore -type f -name '*.key*' ! -perm 0600") == ""
+    assert machine.output("grep -rl 'PRIVATE KEY' /etc/syncropy /var/lib/syncropy-ca /var/lib/syncropy /etc/credstore").split() == [
+        "/var/lib/syncropy-ca/ca.key", "/etc/credstore/syncropy-agent.key", "/etc/credstore/syncropy-server.key"]
+    for user in ("syncropy", "syncropy-agent", "nobody"):
+        assert machine.run(f"runuser -u {user} -- ls /var/lib/syncropy-ca", check=False).returncode != 0
+    assert machine.run("runuser -u syncropy-ca -- cat /etc/credstore/syncropy-server.key", check=False).returncode != 0
+    # The journal has what happened, and no token.
+    assert machine.run("journalctl -b --no-pager -o verbose | grep -F -f /root/token", check=False).returncode == 1
+
+
+def test_a_flood_does_not_close_the_socket(machine):
+    script = "import socket\nheld = []\nfor i in range(400):\n    held.append(socket.create_connection(('127.0.0.1', 4446)))\n    held[-1].close()\n"
+    machine.put("/root/flood.py", script)
+    machine.run("/usr/bin/python3 -B /root/flood.py")
+    assert machine.output("systemctl is-active syncropy-enroll.socket").strip() == "active"
+    machine.run("syncropy enroll -q web1 >/root/token && for i in $(seq 50); do syncropy-agent enroll --force --keep-policy localhost - </root/token && exit 0; sleep 0.1; done; exit 1")
+    machine.run("systemctl stop syncropy-agent.service; systemctl start syncropy-server@prod-hourly && syncropy status")
+    assert machine.output("systemctl list-units --failed --plain --no-legend 'syncropy-enroll*'") == ""
