@@ -25,7 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
-constexpr int backlog = 128;
+constexpr int backlog = 4'096;  // as systemd: a burst of strangers must not make a good peer send its first packet again, a second later
 
 bool is_path(const std::string& host) { return host.starts_with('/'); }
 

@@ -16,7 +16,8 @@ namespace syncropy {
 namespace {
 
 // AES-128-GCM first: the fastest by far where the processor has AES instructions, and every server has.
-constexpr const char* priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305";
+// Of certificates by a CA at least 112 bits (RSA of 2,048): the default takes RSA of 1,024.
+constexpr const char* priorities = "NORMAL:%PROFILE_MEDIUM:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305";
 constexpr std::size_t record_bytes = 16'384;       // the most a TLS record holds (RFC 8446, 5.1)
 constexpr std::size_t batch_bytes = 16 * record_bytes;
 constexpr std::size_t receive_bytes = 256U << 10;
