@@ -25,6 +25,7 @@ using Clock = Connections::Clock;
 constexpr std::size_t most_described = 4;  // sessions in the status line, of which systemd takes 4,096 bytes
 constexpr std::size_t most_name_bytes = 255;
 constexpr std::chrono::seconds handshake_limit{10};  // in all, until a peer has proved who it is
+constexpr std::chrono::seconds leaving_limit{1};   // for one who was cut to be gone
 constexpr std::chrono::seconds refusal_limit{5};     // in all, to take in that it is refused
 
 // A TLS record of a handshake begins 0x16 0x03; a plain greeting's frame would have to be 790 bytes long for that, and none is.
@@ -70,6 +71,7 @@ void Connections::start(Socket socket, std::shared_ptr<const AgentTerms> terms) 
   const std::size_t most = terms->policy.connections;
   // Whoever has not proved anything yet makes place for who may.
   if (serving() >= most) cut_oldest_stranger();
+  await_leaving(2 * most);
   if (serving() >= most || active_.size() >= 2 * most) {
     log(Priority::warning, "refused " + socket.peer + ": " + std::to_string(active_.size()) + " connections are being served already; raise 'connections' in the policy if that is meant");
     return;
@@ -91,6 +93,17 @@ void Connections::start(Socket socket, std::shared_ptr<const AgentTerms> terms) 
   } catch (...) {
     active_.pop_back();
     throw;
+  }
+}
+
+// In a burst of strangers those who were cut may not have ended when the next one comes, who may be a good one.
+void Connections::await_leaving(std::size_t most) {
+  const Clock::time_point deadline = Clock::now() + leaving_limit;
+  while (active_.size() >= most && active_.size() > serving()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return;
+    pollfd ended{ended_.get(), POLLIN, 0};
+    if (::poll(&ended, 1, static_cast<int>(left)) > 0) reap();
   }
 }
 

@@ -65,6 +65,7 @@ class Connections {
   };
 
   [[nodiscard]] std::size_t serving() const;
+  void await_leaving(std::size_t most);
   static void cut(Active& active);
   void cut_oldest_stranger();
   static void enter(Active& active, Stage next);
