@@ -87,7 +87,8 @@ def connect(world):
 def begin(world, target, **more):
     connection = connect(world)
     connection.send(RESTORE, rules(target, **more))
-    assert connection.receive()[0] == READY
+    type, payload = connection.receive()
+    assert type == READY, payload
     return connection
 
 

@@ -82,8 +82,10 @@ class Mutator {
 
   void mutate(std::string& input) {
     static const std::string_view tokens[] = {
-        "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x01", "\xff\xff\xff\x7f", std::string_view("\0\0\0\0", 4), "..", "/", "\n", "**", "*a*a*a*a*a*a", "[",
-        "\\", "[[:", "&a ", "*a", "- ", ": ", "!!", "{", "}", "\"", "'", "\t", "\x1b[2J", "%", "|", ">", "~", "yes", "-1", "18446744073709551616", "9999-12-31T235959Z",
+        "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x01", "\xff\xff\xff\x7f", std::string_view("\0\0\0\0", 4), "..", "/", "\n", "**",
+        "*a*a*a*a*a*a", "[",
+        "\\", "[[:", "&a ", "*a", "- ", ": ", "!!", "{", "}", "\"", "'", "\t", "\x1b[2J", "%", "|", ">", "~", "yes", "-1",
+        "18446744073709551616", "9999-12-31T235959Z",
         "0000-00-00T000000Z", "credential:", "\x28\xb5\x2f\xfd"};
     const std::size_t at = input.empty() ? 0 : below(input.size());
     switch (below(10)) {

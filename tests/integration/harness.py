@@ -224,7 +224,7 @@ class World:
         sock.bind(str(path) if path else ("127.0.0.1", 0))
         if path:
             pathlib.Path(path).chmod(0o666)
-        sock.listen(64)
+        sock.listen(4096)  # as systemd does
         return sock
 
     def agent(self, tls=True, caps=True, unix=None, policy=None, listener=None):
