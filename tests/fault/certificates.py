@@ -124,5 +124,3 @@ class Forge:
 def good_is_believed(forge):
     """What all of them are but for one thing: it must work, or nothing is shown."""
     return forge.pair(forge.sign())
-
-

@@ -185,6 +185,7 @@ class World:
         os.chown(self.store, SERVER, SERVER)
         self.repository = self.store / "backups"
         self.environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SYNCROPY_CONFIG_FOLDER": str(self.folder)}
+        self.environment |= {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
         self.settings = {"general": {"repository": str(self.repository)}, "dataset": {}, "clients": {}}
         if database:
             self.settings["database"] = database
