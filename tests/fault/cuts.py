@@ -3,6 +3,7 @@
 Long form: tests/fault/run cuts. A share of it: test_power_cut.py.
 """
 
+import os
 import re
 import time
 
@@ -23,7 +24,8 @@ class Cutting(Killing):
         self.boots()
 
     def __exit__(self, *exception):
-        self.disk.unmount()
+        if os.path.ismount(self.world.store):
+            self.disk.unmount()
         super().__exit__(*exception)
 
     def boots(self):

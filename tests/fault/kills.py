@@ -160,6 +160,9 @@ def a_rebuilding(killing, first, stride):
             killing.change()
             killing.run_well()
         if not going_on:
+            left = [name for name in os.listdir(killing.world.repository / ".syncropy/firebird") if name.startswith(("fb_lock_", "fb12_monitor_"))] \
+                if not killing.world.settings.get("database") else []
+            assert len(left) <= 2, f"lock files of those that were killed gather: {left}"
             return
 
 
