@@ -14,7 +14,7 @@ namespace syncropy {
 
 namespace limits {
 inline constexpr std::uint64_t paths_alone = 20;           // have an entry each, so that a pattern shows
-inline constexpr std::size_t paths_an_entry = 900;         // then so many share one: the journal takes 1,024 fields
+inline constexpr std::size_t paths_an_entry = 480;         // then so many share one: sendmsg(2) takes 1,024 pieces, and a field is two
 inline constexpr std::size_t path_bytes_an_entry = 1U << 20;
 inline constexpr unsigned path_entries = 60;               // of those; whatever comes after them is counted
 inline constexpr std::uint64_t output_head = 40;           // lines of a command's output, from its beginning
@@ -25,7 +25,7 @@ inline constexpr std::size_t output_tail = 10;             // and from its end
 class PathLog {
  public:
   using Line = std::function<void(const std::string& text, std::vector<LogField> fields)>;
-  // `what` completes "900 more files …": "could not be read".
+  // `what` completes "480 more files …": "could not be read".
   PathLog(std::string what, Line line) : what_(std::move(what)), line_(std::move(line)) {}
   // `path` absolute, as bytes; `text` is the line where it has one of its own, and `more` go with it then.
   void add(std::string_view path, const std::string& text, std::vector<LogField> more = {});

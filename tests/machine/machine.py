@@ -1,7 +1,8 @@
 """A machine to try things on: a throw-away copy of the running system that boots its own systemd and has a network of its own.
 
 Its root is an overlay over this one's, so whatever is installed here is there, nothing done there is seen here, and it is up in
-half a second; /tmp alone is empty. Needs root, systemd-nspawn and overlay mounts: tests/run leaves the part out where they cannot be had.
+half a second; /tmp alone is empty. It may be an overlay over another root instead (bare.py makes one with nothing in it). Needs root,
+systemd-nspawn and overlay mounts: tests/run leaves the part out where they cannot be had.
 """
 
 import os
@@ -23,10 +24,12 @@ BINDS = [f"--bind={SOURCE}"] if SOURCE.is_relative_to("/tmp") else []
 
 
 class Machine:
-    """`root`: boots this folder as it is, instead of a copy of the running system."""
+    """`root`: boots this folder as it is. `lower`: the root that it is a copy of, the running system's unless named. `name`: its host name."""
 
-    def __init__(self, root=None):
+    def __init__(self, root=None, lower="/", name=None):
         self.given = root
+        self.lower = pathlib.Path(lower)
+        self.name = name
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncropy-machine."))
         self.root = root or self.folder / "layers" / "root"
         self.nspawn = self.leader = None
@@ -57,13 +60,16 @@ class Machine:
         (layers / "up").chmod(0o755)
         for unit in MASKED:
             (system / unit).symlink_to("/dev/null")
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={layers}/up,workdir={layers}/work", self.root], check=True)
+        if self.name:
+            (layers / "up/etc/hostname").write_text(f"{self.name}\n")
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={self.lower},upperdir={layers}/up,workdir={layers}/work", self.root], check=True)
 
-    def _boot(self):
+    def _boot(self, *states):
         self.log = open(self.folder / "boot.log", "wb")
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--link-journal=no", "--resolv-conf=off", "--console=pipe",
-             *BINDS, "--private-network", f"--machine={self.folder.name.replace('_', '-').replace('.', '-')}", "-D", self.root, "-b"],
+             *(BINDS if self.lower == pathlib.Path("/") else []), "--private-network",
+             f"--machine={self.folder.name.replace('_', 'x').replace('.', '-')}", "-D", self.root, "-b"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.nspawn.poll() is None:
@@ -71,10 +77,21 @@ class Machine:
             if children:
                 self.leader = children[0]
                 state = self.run("systemctl is-system-running", check=False).stdout.strip()
-                if state in ("running", "degraded"):
+                if state in ("running", "degraded", *states):
                     return
             time.sleep(0.2)
         raise RuntimeError("the machine did not boot:\n" + (self.folder / "boot.log").read_text(errors="replace")[-2000:])
+
+    def power_off(self):
+        """An orderly shutdown; its disk stays."""
+        self.run("systemctl poweroff", check=False)
+        self.nspawn.wait(60)
+        self.log.close()
+        self.leader = None
+
+    def power_on(self, *states):
+        """Returns once it is up, or in one of the `states` of systemctl(1), is-system-running."""
+        self._boot(*states)
 
     def run(self, command, check=True, timeout=600):
         """Runs a shell line there, in / as root. Standard output and error come back together."""
@@ -90,15 +107,15 @@ class Machine:
         return self.run(command, **options).stdout
 
     def changed(self):
-        """Every path that differs from this machine's, with what is there now: all that was done since the boot."""
+        """Every path that differs from the root this one is a copy of, with what is there now: all that was done since the boot."""
         upper = self.folder / "layers" / "up"
         found = set()
         for folder, folders, files in os.walk(upper):
             for name in folders + files:
                 path = pathlib.Path(folder) / name
-                below = pathlib.Path("/") / path.relative_to(upper)
-                if self._looks(path) != self._looks(below):
-                    found.add(f"{below} {self._looks(path)}")
+                below = path.relative_to(upper)
+                if self._looks(path) != self._looks(self.lower / below):
+                    found.add(f"/{below} {self._looks(path)}")
         return found
 
     @staticmethod
@@ -109,18 +126,30 @@ class Machine:
         content = path.read_bytes() if stat.S_ISREG(status.st_mode) else os.readlink(path) if path.is_symlink() else status.st_rdev
         return f"{status.st_mode:o} {status.st_uid} {status.st_gid} {hash(content):x}"
 
+    def leaks(self, pattern):
+        """Where the line of the file `pattern` is for everybody to see: arguments, environments, and files written since the boot, if everybody may read them."""
+        seen = self.run(f"grep -s -l -a -F -f {pattern} /proc/[0-9]*/cmdline /proc/[0-9]*/environ; "
+                        f"find /run /tmp /dev/shm -xdev -type f -perm /o+r -exec grep -s -l -a -F -f {pattern} {{}} +", check=False).stdout
+        upper = self.folder / "layers/up"
+        secret = upper / pattern.removeprefix("/")
+        assert subprocess.run(["grep", "-q", "-a", "-F", "-f", secret, secret]).returncode == 0
+        found = subprocess.run(["find", upper, "-type", "f", "-perm", "/o+r", "-exec", "grep", "-s", "-l", "-a", "-F", "-f", secret, "{}", "+"],
+                               stdout=subprocess.PIPE, text=True)
+        return seen + found.stdout
+
     def put(self, path, content, mode=0o644):
         self.run(f"mkdir -p {shlex.quote(os.path.dirname(path))} && printf %s {shlex.quote(content)} >{shlex.quote(path)} && chmod {mode:o} {shlex.quote(path)}")
 
     def _end(self):
         if self.leader:
             subprocess.run(["kill", "-KILL", self.leader], stderr=subprocess.DEVNULL)
-        if self.nspawn:
+        if self.nspawn and self.nspawn.poll() is None:
             try:
                 self.nspawn.wait(20)
             except subprocess.TimeoutExpired:
                 self.nspawn.kill()
                 self.nspawn.wait()
+        if self.nspawn:
             self.log.close()
         layers = self.folder / "layers"
         for mount in () if self.given else (self.root, layers):
@@ -130,6 +159,16 @@ class Machine:
                 time.sleep(0.2)
         if not os.path.ismount(layers):
             shutil.rmtree(self.folder)
+
+
+def connect(machines):
+    """A cable between two machines: {machine: address}. What one boots anew without, it needs anew."""
+    one, other = machines
+    subprocess.run(["ip", "link", "add", "net0", "netns", one.leader, "type", "veth", "peer", "name", "net0", "netns", other.leader], check=True)
+    for machine, address in machines.items():
+        inside = ["nsenter", "-t", machine.leader, "-n", "ip"]
+        subprocess.run([*inside, "address", "add", f"{address}/24", "dev", "net0"], check=True)
+        subprocess.run([*inside, "link", "set", "net0", "up"], check=True)
 
 
 if __name__ == "__main__":
