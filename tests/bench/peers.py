@@ -85,12 +85,12 @@ class RdiffBackup(Tool):
     name = "rdiff-backup"
     packages = {"rdiff-backup": "rdiff-backup", **Ssh.packages}
     version = ("rdiff-backup", "--version")
-    remark = "rdiff-backup --no-compression over ssh, pulled; the newest is a tree, older ones are differences; it restores on its own machine only"
+    remark = "rdiff-backup --no-compression over ssh, pulled; the newest is a tree, older ones are differences; removing is not measured"
 
     def start(self, stack):
         self.ssh = Ssh(self.scale, self.work, self.mount, "client")
         self.ssh.start(stack)
-        self.command = ["rdiff-backup", "--api-version", "201", "--remote-schema", f"{self.ssh.command} {{h}} rdiff-backup server"]
+        self.command = ["rdiff-backup", "--remote-schema", f"{self.ssh.command} {{h}} rdiff-backup server"]
         self.repository = self.place / "repository"
 
     def back_up(self):
@@ -105,15 +105,14 @@ class RdiffBackup(Tool):
         return count_files(self.repository, "-path", self.repository / "rdiff-backup-data", "-prune", "-o")
 
     def restore(self, target):
-        """Debian's 2.2.2 has a TypeError when it restores to another machine."""
-        return None
+        return self.scale.weigh("server", [*self.command, "--force", "restore", "--preserve-numerical-ids", self.repository, f"bench::{target}"])
 
     def restore_local(self, target):
         return self.scale.weigh("server", [*self.command, "--force", "restore", "--preserve-numerical-ids", self.repository, target])
 
     def remove_oldest(self):
-        return self.scale.weigh("server", ["rdiff-backup", "--api-version", "201", "remove", "increments", "--older-than", f"{self.backups() - 1}B",
-                                           self.repository])
+        """2.2.2 finds nothing to remove where the topmost folder is what it was at the next backup: status 2, and all stays."""
+        return None
 
 
 # --- Stores of their own --------------------------------------------------------------------------------------------------

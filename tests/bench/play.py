@@ -109,7 +109,8 @@ class Round:
                 self.compare()
 
     def remove(self):
-        self.measured("remove", self.tool.remove_oldest)
+        if self.measured("remove", self.tool.remove_oldest) is None:
+            return
         self.hold("backups", self.tool.backups(), self.number - 1)
         self.measured(CLEAN, self.tool.clean_up)
         self.row = CLEAN

@@ -8,7 +8,7 @@ from report import MIB, SUBJECT, mib, seconds
 BEGIN, END = "<!-- written by tests/bench/run --readme -->", "<!-- up to here -->"
 PICTURE = "tests/bench/speed.svg"
 SHOWN = ["first", "unchanged", "changed", "chowned", "renamed", "restore", "restore-local", "remove"]
-OTHERS = {"usr": "a copy of /usr", "large": "one file"}
+OTHERS = {"usr": "a copy of /usr, {files:,} files of {size}", "large": "one file of {size}"}
 
 
 def write(results, calls, found, versions):
@@ -23,7 +23,7 @@ def write(results, calls, found, versions):
 
 def text(results, calls, found, versions):
     told, commands = calls[-1]["machine"], "; ".join(f"`{call['command']}`" for call in calls)
-    return "\n".join([*speed(results, versions), *others(results), *costs(results), *kept(found),
+    return "\n".join([*speed(results, versions), *kept(found), *others(results), *costs(results), *how(calls),
                       f"Measured {told['date']} with Syncropy {told['syncropy']} on {told['processors']} processors {told['processor']}",
                       f"with {told['memory']} of memory, Linux {told['kernel']}, by {commands}.", ""])
 
@@ -53,13 +53,19 @@ def speed(results, versions):
     return [*lines, ""]
 
 
+def how(calls):
+    """How each tool was set up."""
+    remarks = {name: remark for call in calls for name, remark in call["remarks"].items()}
+    return ["How each is set up:", "", *(f"- {name}: {remark}" for name, remark in remarks.items()), ""]
+
+
 def others(results):
     lines = []
     for corpus, what in OTHERS.items():
         if corpus in results.corpora:
             described, tools = results.described[corpus], [SUBJECT, *results.peers(corpus)]
-            lines += [f"| {what}, {described['files']:,} files of {described['bytes'] / MIB:,.0f} MiB | " + " | ".join(tools) + " |",
-                      "|---" * (len(tools) + 1) + "|"]
+            head = what.format(files=described["files"], size=f"{described['bytes'] / MIB:,.0f} MiB")
+            lines += [f"| {head} | " + " | ".join(tools) + " |", "|---" * (len(tools) + 1) + "|"]
             lines += [f"| {ROWS[row]} | " + " | ".join(shown(results, corpus, tool, row) for tool in tools) + " |"
                       for row in SHOWN if results.cost(corpus, SUBJECT, row)]
             lines.append("")

@@ -60,6 +60,7 @@ class Tool:
         """The same without a connection, or None where that is no different."""
 
     def remove_oldest(self):
+        """None where it cannot do that every time."""
         raise NotImplementedError
 
     def clean_up(self):
