@@ -25,8 +25,8 @@ from stored import TIERS
 
 NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z(\.[0-9]+)?")
 FOLDERS = {".staging", ".spare", ".trash", *TIERS.values()}
-DRAFTS = {".sequence-new", ".latest-new", ".verified-new"}  # left by what was interrupted, and replaced by who needs the name
-FILES = {"latest", ".sequence", ".verified", *DRAFTS}
+DRAFTS = {".sequence-new", ".latest-new", ".verified-new", ".notes-new"}  # left by what was interrupted, and replaced by who needs the name
+FILES = {"latest", ".sequence", ".verified", ".notes", *DRAFTS}
 IN_DATASET = {"tree", "manifest", "damaged", "damaged-new"}
 UNKNOWN_KEEP = 1
 LONGEST_VALUE, LONGEST_PATH = 2_000, 1_000  # of an attribute and a path that stand in the catalog's rows whole
