@@ -32,7 +32,7 @@ Fd block_signals() {
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
   if (::pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) throw Error(ExitStatus::internal, "cannot block signals");
   Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) throw_errno(ExitStatus::internal, "take", "signals");
+  if (!fd) throw_errno(ExitStatus::io, "take", "signals", "see what this process lacks: open files (LimitNOFILE=), memory");
   return fd;
 }
 

@@ -16,6 +16,7 @@
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/format.hpp"
+#include "util/unexpected.hpp"
 
 namespace syncropy {
 namespace {
@@ -193,7 +194,7 @@ void Connections::serve_one(Active& active, Socket socket) {
   } catch (const Error& error) {
     log(Priority::warning, peer + ": " + error.line(), {{"SYNCROPY_PEER", peer}}, error.status() == ExitStatus::refused ? message_id::server_refused : std::string_view());
   } catch (const std::exception& error) {
-    log(Priority::error, peer + ": " + escape(error.what()), {{"SYNCROPY_PEER", peer}});
+    log(Priority::error, peer + ": " + as_error(error).line(), {{"SYNCROPY_PEER", peer}});
   }
 }
 

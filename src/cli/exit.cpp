@@ -5,7 +5,9 @@
 #include <string>
 
 #include "sd/journal.hpp"
+#include "util/crash.hpp"
 #include "util/escape.hpp"
+#include "util/unexpected.hpp"
 
 namespace syncropy {
 
@@ -15,7 +17,13 @@ int report_failure(std::string_view, const Error& error, std::string_view messag
 }
 
 int report_defect(std::string_view program, const std::exception& error) {
-  return report_failure(program, Error(ExitStatus::internal, escape(error.what()), "this is a defect of " + std::string(program) + ": please report it"));
+  return report_failure(program, as_error(error, "this is a defect of " + std::string(program) + ": please report it"));
+}
+
+void tell_crashes_of(std::string_view program, std::string_view what_stays) {
+  open_log(program, Priority::info);
+  tell_crashes((logs_to_journal() ? "<3>" : "") + std::string(program) + ": error: crashed (",
+               "), by a defect of its own, or of a library that memory or a file failed: " + std::string(what_stays) + "\n");
 }
 
 void raise_open_files() {

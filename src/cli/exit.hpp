@@ -30,6 +30,9 @@ int end_with(std::string_view program, Body&& body, MessageIdOf message_id_of) {
   }
 }
 
+// A crash of this program is told in its log, too (util/crash.hpp). `what_stays` says what is to be done: "published datasets stay …".
+void tell_crashes_of(std::string_view program, std::string_view what_stays);
+
 // Lifts the soft limit of open files to the hard one: folders are held open while trees are walked and built.
 void raise_open_files();
 

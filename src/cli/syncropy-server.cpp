@@ -30,7 +30,8 @@ constexpr const char* exit_statuses =
     "  4  not recorded in the catalog         75  another run holds the lock\n"
     "  5  pre- or post-command failed         76  connection cut, stalled, or not to the protocol\n"
     "  65 damaged data                        77  certificate or policy refuses\n"
-    "  66 something named does not exist      78  configuration\n";
+    "  66 something named does not exist      78  configuration\n"
+    "  71 out of memory or threads\n";
 
 Priority priority_of(LogLevel level) {
   switch (level) {
@@ -113,6 +114,7 @@ int serve(int argc, char** argv) {
 }  // namespace syncropy
 
 int main(int argc, char** argv) {
+  syncropy::tell_crashes_of("syncropy-server", "published datasets stay as they are, and the next run cleans up; if that crashes too, please report it");
   syncropy::raise_open_files();
   return syncropy::end_with("syncropy-server", [&] {
     const syncropy::SignalWatch signals([](int number) {

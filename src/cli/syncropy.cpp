@@ -165,6 +165,7 @@ int operate(int argc, char** argv) {
 }  // namespace syncropy
 
 int main(int argc, char** argv) {
+  syncropy::tell_crashes_of("syncropy", "published datasets stay as they are; if it happens again, please report it");
   return syncropy::end_with("syncropy", [&] {
     const syncropy::SignalWatch signals([](int) {});
     return syncropy::operate(argc, argv);

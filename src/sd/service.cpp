@@ -100,7 +100,7 @@ PassedSockets take_sockets() {
       throw Error(ExitStatus::usage, "file descriptor " + std::to_string(socket.get()) + ", passed by the service manager, is neither a listening stream socket nor one connection alone",
                   "use ListenStream= in the socket unit");
     const int flags = ::fcntl(socket.get(), F_GETFL);
-    if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0) throw_errno(ExitStatus::internal, "set up", "a socket of the service manager");
+    if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0) throw_errno(ExitStatus::io, "set up", "a socket of the service manager", "see what this process lacks: open files (LimitNOFILE=), memory");
     if (listens) passed.listeners.push_back(std::move(socket));
     else passed.connection = std::move(socket);
   }

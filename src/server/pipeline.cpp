@@ -82,17 +82,25 @@ struct Pipeline::Worker {
 Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, bool recycled, std::uint64_t max_bytes, Progress& progress)
     : progress_(progress), max_bytes_(max_bytes) {
   for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree, recycled));
-  for (auto& worker : workers_) worker->thread = std::thread([this, &worker = *worker] { work(worker); });
+  try {
+    for (auto& worker : workers_) worker->thread = std::thread([this, &worker = *worker] { work(worker); });
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
-Pipeline::~Pipeline() {
+Pipeline::~Pipeline() { end(); }
+
+void Pipeline::end() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
     for (auto& worker : workers_) worker->wakes.notify_all();
     room_.notify_all();
   }
-  for (auto& worker : workers_) worker->thread.join();
+  for (auto& worker : workers_)
+    if (worker->thread.joinable()) worker->thread.join();
 }
 
 void Pipeline::fail(std::exception_ptr error) {

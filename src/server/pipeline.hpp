@@ -102,6 +102,7 @@ class Pipeline {
   // A frame of a listing or a fetch. Blocks while the worker it belongs to is behind.
   void take(Frame&& frame);
   // The session failed: everybody wakes up and the planner finds `failed()`.
+  void end();  // the workers
   void fail(std::exception_ptr error);
 
   // --- for the planner

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <deque>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "catalog/catalog.hpp"
@@ -33,6 +34,7 @@
 #include "server/trash.hpp"
 #include "util/escape.hpp"
 #include "util/folder.hpp"
+#include "util/unexpected.hpp"
 
 namespace syncropy {
 namespace {
@@ -58,7 +60,7 @@ class ClientRun {
     } catch (const Error& error) {
       status = report(error);
     } catch (const std::exception& error) {
-      status = report(Error(ExitStatus::internal, escape(error.what()), "this is a defect: please report it with the lines above"));
+      status = report(as_error(error));
     }
     status = post_command(status);
     note(status);
@@ -167,7 +169,8 @@ class ClientRun {
       if (!command(CommandKind::post, client_.post_command, succeeded) &&
           (status == ExitStatus::success || status == ExitStatus::partial || status == ExitStatus::not_recorded))
         return ExitStatus::command;
-    } catch (const Error& error) {
+    } catch (const std::exception& failure) {
+      const Error error = as_error(failure);
       const ExitStatus failed = report(Error(error.status(), std::string("the post-command could not be run: ") + error.what(), error.remedy()));
       if (status == ExitStatus::success) return failed;
     }
@@ -302,7 +305,8 @@ class ClientRun {
     try {
       static_cast<void>(store_.recover());
       store_.empty_trash();
-    } catch (const Error& error) {
+    } catch (const std::exception& failure) {
+      const Error error = as_error(failure);
       line(Priority::warning, "the unfinished tree could not be removed now, the next run does it: " + error.line());
     }
   }
@@ -332,10 +336,8 @@ class ClientRun {
     try {
       static_cast<void>(bring_in_line(catalog(), store_));
       return true;
-    } catch (const Error& error) {
-      not_recorded(info, error.line());
     } catch (const std::exception& error) {
-      not_recorded(info, escape(error.what()));
+      not_recorded(info, as_error(error).line());
     }
     return false;
   }
@@ -384,7 +386,8 @@ class ClientRun {
     if (!catalog_) return;  // away: the next run brings it in line
     try {
       catalog_->expire(client_.name, info.sequence);
-    } catch (const Error& error) {
+    } catch (const std::exception& failure) {
+      const Error error = as_error(failure);
       catalog_.reset();
       line(Priority::warning, name + " is expired but still in the catalog: " + error.line() + "; the next run takes it out", {{"SYNCROPY_DATASET", name}},
            message_id::not_recorded);
@@ -495,7 +498,8 @@ ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
       for (std::size_t i = next++; i < clients.size(); i = next++) {
         try {
           results[i] = ClientRun(settings, *clients[i], options, repository, progress[i]).run();
-        } catch (const Error& error) {
+        } catch (const std::exception& failure) {
+          const Error error = as_error(failure);
           results[i] = error.status();
           log(Priority::error, clients[i]->name + ": " + error.line(),
               {{"SYNCROPY_CLIENT", clients[i]->name}, {"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}},
@@ -505,7 +509,13 @@ ExitStatus run(const ServerSettings& settings, const RunOptions& options) {
       }
     };
     std::vector<std::thread> threads;
-    for (std::size_t i = 1; i < std::min<std::size_t>(settings.parallel, clients.size()); ++i) threads.emplace_back(work);
+    for (std::size_t i = 1; i < std::min<std::size_t>(settings.parallel, clients.size()); ++i) {
+      try {
+        threads.emplace_back(work);
+      } catch (const std::system_error&) {
+        break;  // fewer side by side: this thread takes what is left
+      }
+    }
     work();
     for (std::thread& thread : threads) thread.join();
   }

@@ -39,7 +39,15 @@ Ticker::~Ticker() {
   show_progress("");
 }
 
+// Without memory nobody is told how far it is, which is no reason to end what goes on.
 void Ticker::tick() {
+  try {
+    tell_until_the_end();
+  } catch (const std::exception&) {
+  }
+}
+
+void Ticker::tell_until_the_end() {
   std::vector<Speed> speeds(clients_.size());
   std::uint64_t before = 0;
   Clock::time_point told{};

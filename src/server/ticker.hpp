@@ -21,6 +21,7 @@ class Ticker {
 
  private:
   void tick();
+  void tell_until_the_end();
   const std::deque<Progress>& clients_;
   const unsigned patience_;  // seconds
   std::mutex mutex_;

@@ -12,9 +12,13 @@ TrashEmptier::TrashEmptier(const ClientStore& store)
         const sched_param none{};
         static_cast<void>(::sched_setscheduler(0, SCHED_IDLE, &none));  // of this thread; where it may not be, it competes
         try {
-          store.empty_trash([this] { return !ended_; });
-        } catch (const Error& error) {
-          log(Priority::debug, store.name() + ": the trash could not be emptied: " + error.line(), {{"SYNCROPY_CLIENT", store.name()}});
+          try {
+            store.empty_trash([this] { return !ended_; });
+          } catch (const Error& error) {
+            log(Priority::debug, store.name() + ": the trash could not be emptied: " + error.line(), {{"SYNCROPY_CLIENT", store.name()}});
+          }
+        } catch (const std::exception&) {
+          // Without memory: the next run empties it.
         }
       }) {}
 

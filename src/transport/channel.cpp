@@ -26,7 +26,7 @@ Channel::Channel(Socket socket, std::string them, unsigned stall_seconds)
     : socket_(std::move(socket)), them_(std::move(them)), stall_(stall_seconds), abort_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!abort_event_) throw_errno(ExitStatus::io, "make", "an eventfd");
   const int flags = ::fcntl(socket_.fd.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket_.fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) throw_errno(ExitStatus::internal, "set up", "a socket");
+  if (flags < 0 || ::fcntl(socket_.fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) throw_errno(ExitStatus::io, "set up", "a socket", "see what this process lacks: open files (LimitNOFILE=), memory");
 }
 
 void Channel::check_abort() const {

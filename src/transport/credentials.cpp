@@ -3,6 +3,7 @@
 #include <gnutls/abstract.h>
 
 #include "model/dataset.hpp"
+#include "transport/gnutls.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 
@@ -17,7 +18,7 @@ using Key = std::unique_ptr<std::remove_pointer_t<gnutls_x509_privkey_t>, KeyDel
 [[noreturn]] void refuse(const std::string& why, std::string remedy) { throw Error(ExitStatus::refused, why, std::move(remedy)); }
 
 void check(int code, const char* tried) {
-  if (code < 0) throw Error(ExitStatus::internal, std::string("GnuTLS cannot ") + tried + " (" + gnutls_strerror(code) + ")");
+  check_gnutls(code, tried);
 }
 
 // The first PEM block whose label ends with PRIVATE KEY; a file may hold parameters and certificates besides. Empty: none.

@@ -7,12 +7,16 @@
 #include <string_view>
 
 #include "util/error.hpp"
+#include "util/unexpected.hpp"
 
 namespace syncropy {
 
 // For calls that fail by a defect or for lack of memory alone. `tried`: a verb phrase.
 inline void check_gnutls(int code, const char* tried) {
-  if (code < 0) throw Error(ExitStatus::internal, std::string("GnuTLS cannot ") + tried + " (" + gnutls_strerror(code) + ")");
+  const bool no_memory = code == GNUTLS_E_MEMORY_ERROR;
+  if (code < 0)
+    throw Error(no_memory ? starved_status : ExitStatus::internal, std::string("GnuTLS cannot ") + tried + " (" + gnutls_strerror(code) + ")",
+                no_memory ? "give the machine or the unit (MemoryMax=) more memory" : "this is a defect: please report it");
 }
 
 // GnuTLS takes what it only reads as if it wrote it.

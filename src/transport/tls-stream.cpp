@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "transport/channel.hpp"
+#include "transport/gnutls.hpp"
 #include "util/error.hpp"
 
 namespace syncropy {
@@ -60,7 +61,7 @@ class TlsStream : public ByteStream {
 
   void set_up();
   void check(int code) const {
-    if (code < 0) throw Error(ExitStatus::internal, std::string("GnuTLS cannot set up a session (") + gnutls_strerror(code) + ")");
+    check_gnutls(code, "set up a session");
   }
   [[nodiscard]] bool has_input() const { return at_ < filled_ || tcp_ended_; }
   // Waits for bytes of the peer. The caller holds reading_.

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <string>
 
+#include "util/crash.hpp"
 #include "util/error.hpp"
 #include "util/fd.hpp"
 #include "util/file.hpp"
@@ -25,6 +26,7 @@ constexpr std::size_t piece_bytes = 65'536;
 [[noreturn]] void be_child(const std::function<void(const TellLine&)>& work, int out, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(failed_status);
+  leave_crashes_alone();
   try {
     work([out](std::string_view line) { write_all(out, std::string(line) + "\n", "a pipe"); });
     ::_exit(finished_status);

@@ -31,7 +31,7 @@ SignalWatch::SignalWatch(std::function<void(int)> tell) : tell_(std::move(tell))
   const sigset_t set = watched();
   if (::pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) throw Error(ExitStatus::internal, "cannot block signals");
   signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC));
-  if (!signals_) throw_errno(ExitStatus::internal, "wait for", "signals");
+  if (!signals_) throw_errno(ExitStatus::io, "wait for", "signals", "see what this process lacks: open files (LimitNOFILE=), memory");
   thread_ = std::thread([this] {
     for (;;) {
       signalfd_siginfo info{};
