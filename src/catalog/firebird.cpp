@@ -124,10 +124,13 @@ std::string words_of(Firebird::IStatus* status) {
   throw DatabaseError(io_error ? ExitStatus::io : ExitStatus::internal, link.subject + ": " + words, {}, first, system_code);
 }
 
+// The engine repeats fstat(2) for as long as errno says EINTR, whatever that returned: one of ours that was interrupted long ago let it spin for ever.
+void forget_interruption() { errno = 0; }
+
 // Calls of destructors: a failure has nobody to tell, and the server takes an unfinished transaction back by itself.
 class QuietStatus : public Firebird::BaseStatusWrapper<QuietStatus> {
  public:
-  QuietStatus() : BaseStatusWrapper(master().getStatus()) {}
+  QuietStatus() : BaseStatusWrapper(master().getStatus()) { forget_interruption(); }
   ~QuietStatus() { dispose(); }
   QuietStatus(const QuietStatus&) = delete;
   QuietStatus& operator=(const QuietStatus&) = delete;
@@ -213,7 +216,7 @@ bool DatabaseError::raced() const {
          code_ == isc_no_meta_update || code_ == isc_obj_in_use || code_ == isc_lock_conflict || code_ == isc_deadlock;
 }
 
-Status::Status(Link& link) : BaseStatusWrapper(master().getStatus()), link_(link) {}
+Status::Status(Link& link) : BaseStatusWrapper(master().getStatus()), link_(link) { forget_interruption(); }
 Status::~Status() { dispose(); }
 
 void Status::checkException(Status* status) {
