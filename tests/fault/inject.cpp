@@ -5,7 +5,8 @@
 // bytes. Counting begins when a program starts whose name begins with "syncropy": what leads there (setpriv) is not counted. `create` among the
 // names is each openat(2) that may make or empty a file. A filter (seccomp) picks the calls, so that all others run at full speed.
 //
-// FILE gets a line "CALLS INJECTED WHERE": how many calls were counted, how many were injected, the name of the first of these or "-".
+// FILE gets a line "CALLS INJECTED WHERE": how many calls were counted, how many were injected, the first of these or "-": its name, and after a
+// colon which file it was about, where it was about one.
 // strace(1) counts for each thread by itself and so never comes to some calls; that is why this is not strace.
 //
 // Exit status: that of COMMAND, 128 and the signal where one ended it; 99 for a failure of this program, said in one line.
@@ -185,7 +186,7 @@ class Tracer {
     ++calls_;
     if (options_.action == Action::count || calls_ < options_.first || calls_ > options_.last) return;
     if (options_.action == Action::shorten && registers.rdx < 2) return;
-    if (++injected_ == 1) where_ = found->second;
+    if (++injected_ == 1) where_ = found->second + about(task, found->second, registers);
     switch (options_.action) {
       case Action::kill: {
         const std::string process = status_field(task, "Tgid");
@@ -200,6 +201,25 @@ class Tracer {
       case Action::count: break;
     }
     ::ptrace(PTRACE_SETREGS, task, nullptr, &registers);
+  }
+
+  static std::string about(pid_t task, const std::string& name, const user_regs_struct& registers) {
+    if (name == "mmap" || name == "mremap" || name == "brk" || name == "mprotect" || name.starts_with("clone") || name.ends_with("poll") || name == "socket" ||
+        name == "pipe2" || name == "eventfd2")
+      return {};
+    const std::string of = "/proc/" + std::to_string(task);
+    char path[PATH_MAX] = {};
+    std::string text;
+    if (::readlink((of + "/fd/" + std::to_string(static_cast<int>(registers.rdi))).c_str(), path, sizeof path - 1) > 0) text = path;
+    const bool has_name = name == "create" || name.starts_with("openat") || name.ends_with("at") || name == "statx" || name == "utimensat" || name == "renameat2";
+    if (has_name && name != "fstat") {
+      std::ifstream memory(of + "/mem", std::ios::binary);
+      memory.seekg(static_cast<std::streamoff>(registers.rsi));
+      std::string beneath;
+      for (char byte = 0; beneath.size() < PATH_MAX && memory.get(byte) && byte != 0;) beneath += byte;
+      text = beneath.starts_with("/") ? beneath : text + "/" + beneath;
+    }
+    return text.empty() ? "" : ":" + text;
   }
 
   const Options& options_;

@@ -27,7 +27,7 @@ def program(lab):
 class Injected:
     calls: int      # counted
     injected: int
-    where: str      # the first call that was injected
+    where: str      # the first call that was injected, and after a colon the file it was about
     done: harness.Ended
 
     def __str__(self):
@@ -44,5 +44,5 @@ def run(world, calls, *arguments, program_name="syncropy-server", at=None, upto=
         prefix += ["--at", at] + (["--upto", upto] if upto else []) + (["--kill"] if kill else ["--short"] if short else ["--error", error])
     done = world.execute(program_name, *arguments, prefix=prefix, user=user, patience=patience)
     assert done.status != 99 and report.exists(), f"nothing was traced: {done}"
-    counted, injected, where = report.read_text().split()
-    return Injected(int(counted), int(injected), where, done)
+    counted, injected, where = report.read_text().split(maxsplit=2)
+    return Injected(int(counted), int(injected), where.strip(), done)
