@@ -305,7 +305,7 @@ std::vector<RecordedDataset> datasets_in(Transaction& transaction, std::string_v
   return all;
 }
 
-Catalog::Recording Catalog::record(std::string_view client, std::uint64_t sequence) {
+Catalog::Recording Catalog::record(std::string_view client, std::uint64_t sequence, std::uint64_t after) {
   const std::int64_t number = to_signed(sequence);
   if (!is_client_name(client)) throw Error(ExitStatus::internal, "recording a client of the name " + escape(client));
   if (state_->recording) throw Error(ExitStatus::internal, "a second recording on one catalog");
@@ -328,7 +328,7 @@ Catalog::Recording Catalog::record(std::string_view client, std::uint64_t sequen
     transaction.commit();
   }
   return Recording(std::make_unique<Recording::State>(state_->attachment, state_->batches, state_->recording, std::string(client), row.id,
-                                                      row.last_account, row.last_set, sequence));
+                                                      row.last_account, row.last_set, sequence, after));
 }
 
 void Catalog::expire(std::string_view client, std::uint64_t sequence) {
@@ -379,6 +379,7 @@ void Catalog::forget(std::string_view client) {
   Transaction transaction(state_->attachment, Isolation::write);
   const std::int64_t id = find_client(transaction, client).id;
   if (id == 0) return;
+  hold_client(transaction, id);
   for (const char* table : {"entry", "dataset", "account", "acl_entry", "xattr", "extent", "link_target", "attribute_set"}) {
     Statement remove(transaction, std::string("DELETE FROM ") + table + " WHERE client = ?");
     remove.set(0, id);

@@ -71,9 +71,12 @@ class Catalog {
     explicit Recording(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
   };
+  // `after`: the newest recorded dataset of the client, which the difference is one to; 0: none. Where the newest is another one by now (a
+  // database server may still work for a program that was killed) Error unavailable, or busy
+  // where it was waited for: look again.
   // `sequence` must be greater than every recorded one of this client (Error internal). One Recording at a time per Catalog; recordings
   // of different clients in different Catalogs (threads, processes) run side by side without conflict, shared interned rows included.
-  [[nodiscard]] Recording record(std::string_view client, std::uint64_t sequence);
+  [[nodiscard]] Recording record(std::string_view client, std::uint64_t sequence, std::uint64_t after);
 
   // The dataset is gone: deletes its row, every version that no remaining dataset of the client covers, and the attributes, link targets and
   // extents that only these had. No error when not recorded.

@@ -60,11 +60,24 @@ RecordingBatches::RecordingBatches(firebird::Attachment& attachment)
               {"INSERT INTO extent (client,set_id,place,start_byte,length_bytes) VALUES (:shared0,?a,?b,?c,?d)", client_only, extent_types, 80}),
       link_targets(attachment, {"INSERT INTO link_target (client,set_id,target) VALUES (:shared0,?a,?b)", client_only, link_target_types, 14}) {}
 
+void hold_client(firebird::Transaction& transaction, std::int64_t client) {
+  firebird::Statement hold(transaction, "UPDATE client SET last_set = last_set WHERE id = ?");
+  hold.set(0, client);
+  hold.execute(transaction);
+}
+
 Catalog::Recording::State::State(firebird::Attachment& attachment, RecordingBatches& batches, bool& in_use, std::string client_name,
-                                 std::int64_t client, std::int64_t last_account, std::int64_t last_set, std::uint64_t sequence)
+                                 std::int64_t client, std::int64_t last_account, std::int64_t last_set, std::uint64_t sequence, std::uint64_t after)
     : attachment_(attachment), batches_(batches), in_use_(in_use), client_name_(std::move(client_name)), client_(client), last_account_(last_account),
       last_set_(last_set), sequence_(static_cast<std::int64_t>(sequence)), transaction_(attachment, firebird::Isolation::write),
       accounts_("account", client, last_account), sets_("attribute_set", client, last_set) {
+  hold_client(transaction_, client_);
+  firebird::Statement newest(transaction_, "SELECT (SELECT MAX(sequence_number) FROM dataset WHERE client = c.id) FROM client c WHERE c.id = ?");
+  newest.set(0, client_);
+  newest.open(transaction_);
+  if (!newest.fetch() || (newest.is_null(0) ? 0 : newest.integer(0)) != static_cast<std::int64_t>(after))
+    throw Error(ExitStatus::unavailable, attachment.subject() + ": what it holds of " + client_name_ + " has changed meanwhile", "the next run brings it in line");
+  newest.close();
   const std::array shared{client_, sequence_};
   for (Batch* batch : {&batches_.short_entries, &batches_.long_entries, &batches_.short_ends, &batches_.long_ends})
     batch->begin(transaction_, shared);

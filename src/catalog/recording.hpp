@@ -17,10 +17,13 @@ struct RecordingBatches {
   Batch short_entries, long_entries, short_ends, long_ends, accounts, sets, acl_entries, xattrs, extents, link_targets;
 };
 
+// Until the transaction ends, no other changes what the catalog holds of the client. Waits for one that does; if that commits, Error busy.
+void hold_client(firebird::Transaction& transaction, std::int64_t client);
+
 struct Catalog::Recording::State {
   // `client` and `last_…` are the client's row; `in_use` is true while this lives.
   State(firebird::Attachment& attachment, RecordingBatches& batches, bool& in_use, std::string client_name, std::int64_t client,
-        std::int64_t last_account, std::int64_t last_set, std::uint64_t sequence);
+        std::int64_t last_account, std::int64_t last_set, std::uint64_t sequence, std::uint64_t after);
   ~State();
   State(const State&) = delete;
   State& operator=(const State&) = delete;

@@ -43,7 +43,7 @@ std::optional<ManifestReader> open_before(const ClientStore& store, const Datase
 }
 
 void record_one(Catalog& catalog, const ClientStore& store, const DatasetInfo* before, const DatasetInfo& info) {
-  Catalog::Recording recording = catalog.record(store.name(), info.sequence);
+  Catalog::Recording recording = catalog.record(store.name(), info.sequence, before == nullptr ? 0 : before->sequence);
   ManifestReader after = open_manifest(store, info);
   std::optional<ManifestReader> old = open_before(store, before);
   record_difference(recording, old, after);
@@ -129,7 +129,7 @@ RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store) {
 
 LiveRecording::LiveRecording(Catalog& catalog, const ClientStore& store, const DatasetInfo* before, const Fd& manifest, SegmentFeed& feed,
                              std::uint64_t sequence)
-    : recording_(catalog.record(store.name(), sequence)), feed_(feed) {
+    : recording_(catalog.record(store.name(), sequence, before == nullptr ? 0 : before->sequence)), feed_(feed) {
   thread_ = std::thread([this, old = open_before(store, before), after = ManifestReader(manifest.duplicate(), "the new manifest", feed)]() mutable {
     try {
       record_difference(recording_, old, after);

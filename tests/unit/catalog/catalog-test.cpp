@@ -51,7 +51,7 @@ TEST_P(CatalogTest, order_of_ending_and_beginning_does_not_matter) {
   Catalog catalog(location);
   const std::string long_path(250, 'x'), path = long_path + "/" + long_path;
   record(catalog, dataset_info("web1", 1), {}, {file("a"), file(path)});
-  Catalog::Recording recording = catalog.record("web1", 2);
+  Catalog::Recording recording = catalog.record("web1", 2, 1);
   recording.begin_version(file("a", "new"));
   recording.begin_version(file(path, "new"));
   for (int i = 0; i < 500; ++i) recording.begin_version(file("b" + std::to_string(i)));
@@ -69,7 +69,7 @@ TEST_P(CatalogTest, recording_that_is_not_committed_leaves_nothing) {
   Catalog catalog(location);
   record(catalog, dataset_info("web1", 1), {}, {file("a")});
   {
-    Catalog::Recording recording = catalog.record("web1", 2);
+    Catalog::Recording recording = catalog.record("web1", 2, 1);
     recording.end_version("a");
     for (int i = 0; i < 1000; ++i) recording.begin_version(file("b" + std::to_string(i)));
   }
@@ -95,12 +95,12 @@ TEST_P(CatalogTest, run_without_changes_writes_the_row_of_the_dataset_and_nothin
 TEST_P(CatalogTest, sequence_must_grow_and_one_recording_at_a_time) {
   Catalog catalog(location);
   record(catalog, dataset_info("web1", 5), {}, {});
-  EXPECT_THROW(static_cast<void>(catalog.record("web1", 5)), Error);
-  EXPECT_THROW(static_cast<void>(catalog.record("web1", 4)), Error);
-  EXPECT_THROW(static_cast<void>(catalog.record("web1", 0)), Error);
-  EXPECT_THROW(static_cast<void>(catalog.record("../web1", 6)), Error);
-  Catalog::Recording recording = catalog.record("web1", 6);
-  EXPECT_THROW(static_cast<void>(catalog.record("web2", 1)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("web1", 5, 5)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("web1", 4, 5)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("web1", 0, 5)), Error);
+  EXPECT_THROW(static_cast<void>(catalog.record("../web1", 6, 5)), Error);
+  Catalog::Recording recording = catalog.record("web1", 6, 5);
+  EXPECT_THROW(static_cast<void>(catalog.record("web2", 1, 0)), Error);
   EXPECT_THROW(recording.commit(dataset_info("web1", 7)), Error);
 }
 
@@ -244,7 +244,7 @@ TEST_P(CatalogTest, forgetting_a_client_leaves_the_others_and_lets_it_come_back)
 TEST_P(CatalogTest, reader_lists_while_a_recording_is_open) {
   Catalog catalog(location);
   record(catalog, dataset_info("web1", 1), {}, {file("a")});
-  Catalog::Recording recording = catalog.record("web1", 2);
+  Catalog::Recording recording = catalog.record("web1", 2, 1);
   recording.end_version("a");
   for (int i = 0; i < 5'000; ++i) recording.begin_version(file("b" + std::to_string(i)));
   Catalog reader = Catalog::open_existing(location);
@@ -322,11 +322,40 @@ TEST_P(CatalogTest, interruption_of_an_earlier_call_is_no_affair_of_the_engine) 
   errno = EINTR;
 }
 
+// A database server goes on for a while with what a killed program asked of it.
+TEST_P(CatalogTest, a_difference_is_one_to_what_is_there_when_it_is_recorded) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a")});
+  record(catalog, dataset_info("web1", 2), {}, {file("b")});
+  expect_error(ExitStatus::unavailable, "has changed meanwhile", [&] { static_cast<void>(catalog.record("web1", 3, 1)); });
+  expect_error(ExitStatus::unavailable, "has changed meanwhile", [&] { static_cast<void>(catalog.record("web1", 3, 0)); });
+  catalog.forget("web1");
+  expect_error(ExitStatus::unavailable, "has changed meanwhile", [&] { static_cast<void>(catalog.record("web1", 3, 2)); });
+  record(catalog, dataset_info("web1", 3), {}, {file("c")});
+  EXPECT_EQ(paths_of(catalog, "web1", 3), "/c");
+}
+
+// What is under way elsewhere is waited for, and if it becomes true, nothing is recorded on top of what it removed.
+TEST_P(CatalogTest, a_recording_waits_for_who_forgets_the_client) {
+  Catalog catalog(location);
+  record(catalog, dataset_info("web1", 1), {}, {file("a")});
+  firebird::Attachment other = firebird::Attachment::attach(raw_access(location));
+  firebird::Transaction forgetting(other, firebird::Isolation::write);
+  forgetting.execute("UPDATE client SET last_set = last_set WHERE name = 'web1'");
+  forgetting.execute("DELETE FROM dataset");
+  std::thread ends([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    forgetting.commit();
+  });
+  expect_error(ExitStatus::busy, "changes the same rows", [&] { static_cast<void>(catalog.record("web1", 2, 1)); });
+  ends.join();
+}
+
 // What an administrator does with a hanging connection, and what a dying server looks like.
 TEST_P(CatalogTest, lost_connection_is_an_error_and_nothing_is_half_recorded) {
   Catalog catalog(location);
   {
-    Catalog::Recording recording = catalog.record("web1", 1);
+    Catalog::Recording recording = catalog.record("web1", 1, 0);
     for (int i = 0; i < 1'000; ++i) recording.begin_version(file("a" + std::to_string(i)));
     const std::string id = first_row(catalog, "SELECT CURRENT_CONNECTION FROM rdb$database");
     firebird::Attachment other = firebird::Attachment::attach(raw_access(location));

@@ -93,7 +93,7 @@ TEST_P(EngineTest, second_folder_is_refused) {
 TEST_P(EngineTest, two_processes_work_on_one_database) {
   Catalog catalog(location);
   record(catalog, dataset_info("mine", 1), {}, {file("a")});
-  Catalog::Recording open = catalog.record("mine", 2);
+  Catalog::Recording open = catalog.record("mine", 2, 1);
   open.begin_version(file("b"));
   Process other({"--record", location.engine_folder, location.database, "other", "5000"});
   EXPECT_EQ(other.wait(), 0);

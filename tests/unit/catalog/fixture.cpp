@@ -104,8 +104,13 @@ Entry folder(const std::string& path) {
   return entry;
 }
 
+static std::uint64_t newest_of(Catalog& catalog, const std::string& client) {
+  const std::vector<RecordedDataset> all = catalog.datasets(client);
+  return all.empty() ? 0 : all.back().info.sequence;
+}
+
 void record(Catalog& catalog, const DatasetInfo& info, const std::vector<std::string>& ended, const std::vector<Entry>& begun) {
-  Catalog::Recording recording = catalog.record(info.client, info.sequence);
+  Catalog::Recording recording = catalog.record(info.client, info.sequence, newest_of(catalog, info.client));
   for (const std::string& path : ended) recording.end_version(path);
   for (const Entry& entry : begun) recording.begin_version(entry);
   recording.commit(info);
