@@ -20,6 +20,11 @@
 namespace syncropy {
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitizers_tell = true;
+#else
+constexpr bool sanitizers_tell = false;
+#endif
 constexpr std::array<int, 5> crash_signals{SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 // Written before the handlers are there, and by nobody since. A handler may call nothing that allocates.
@@ -72,9 +77,7 @@ void at_signal(int number) {
 }  // namespace
 
 void tell_crashes(std::string before, std::string after) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  static_cast<void>(before), static_cast<void>(after);
-#else
+  if (sanitizers_tell) return;
   beginning = std::move(before);
   ending = std::move(after);
   rlimit core{};
@@ -88,7 +91,6 @@ void tell_crashes(std::string before, std::string after) {
   action.sa_flags = SA_ONSTACK;
   for (const int number : crash_signals) static_cast<void>(::sigaction(number, &action, nullptr));
   std::set_terminate(at_terminate);
-#endif
 }
 
 void leave_crashes_alone() {
