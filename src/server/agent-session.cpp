@@ -4,6 +4,7 @@
 
 #include "util/error.hpp"
 #include "util/escape.hpp"
+#include "util/unexpected.hpp"
 #include "wire/greeting.hpp"
 
 namespace syncropy {
@@ -86,7 +87,8 @@ void AgentSession::receive_loop() {
   } catch (const Error& error) {
     fail(about(where_, error));
   } catch (const std::exception& error) {
-    fail(Error(ExitStatus::internal, where_ + ": " + escape(error.what())));
+    const Error told = as_error(error);
+    fail(Error(told.status(), where_ + ": " + told.what(), told.remedy()));
   }
   const std::lock_guard lock(mutex_);
   received_all_ = true;
