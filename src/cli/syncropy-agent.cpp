@@ -169,6 +169,8 @@ int run(int argc, char** argv) {
 }  // namespace syncropy
 
 int main(int argc, char** argv) {
-  syncropy::tell_crashes_of("syncropy-agent", "the runs under way fail, and the next connection starts it anew; please report it");
-  return syncropy::end_with("syncropy-agent", [&] { return syncropy::run(argc, argv); });
+  return syncropy::end_with("syncropy-agent", [&] {
+    syncropy::tell_crashes_of("syncropy-agent", "the runs under way fail, and the next connection starts it anew; please report it");
+    return syncropy::run(argc, argv);
+  });
 }

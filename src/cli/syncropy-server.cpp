@@ -114,9 +114,9 @@ int serve(int argc, char** argv) {
 }  // namespace syncropy
 
 int main(int argc, char** argv) {
-  syncropy::tell_crashes_of("syncropy-server", "published datasets stay as they are, and the next run cleans up; if that crashes too, please report it");
   syncropy::raise_open_files();
   return syncropy::end_with("syncropy-server", [&] {
+    syncropy::tell_crashes_of("syncropy-server", "published datasets stay as they are, and the next run cleans up; if that crashes too, please report it");
     const syncropy::SignalWatch signals([](int number) {
       syncropy::notify_status(std::string("ended by SIG") + ::sigabbrev_np(number));
       syncropy::log(syncropy::Priority::warning, std::string("ended by SIG") + ::sigabbrev_np(number) + ": what was not published yet is lost, and the next run cleans up",

@@ -165,8 +165,8 @@ int operate(int argc, char** argv) {
 }  // namespace syncropy
 
 int main(int argc, char** argv) {
-  syncropy::tell_crashes_of("syncropy", "published datasets stay as they are; if it happens again, please report it");
   return syncropy::end_with("syncropy", [&] {
+    syncropy::tell_crashes_of("syncropy", "published datasets stay as they are; if it happens again, please report it");
     const syncropy::SignalWatch signals([](int) {});
     return syncropy::operate(argc, argv);
   }, syncropy::message_id::of_failure);

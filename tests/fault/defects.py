@@ -151,7 +151,7 @@ DEFECTS = [
            "bool is_as_stored(const struct stat& st, const Entry& entry) {\n  if (seeded(DEFECT)) return true;", shorter_file),
     Defect("a stored inode is modified", TREE, "  if (::linkat(old_folder, old_name.c_str(), to, name.c_str(), 0) == 0) return LinkResult::linked;",
            "  if (::linkat(old_folder, old_name.c_str(), to, name.c_str(), 0) == 0) {\n"
-           "    if (seeded(DEFECT) && entry.stat.type == FileType::regular) ::fchmodat(to, name.c_str(), 0600, 0);\n    return LinkResult::linked;\n  }", undisturbed),
+           "    if (seeded(DEFECT) && entry.stat.type == FileType::regular) {\n      if (::fchmodat(to, name.c_str(), 0600, 0) != 0) return LinkResult::missing;\n    }\n    return LinkResult::linked;\n  }", undisturbed),
     Defect("publish in two steps", STORE, "  if (rename_exclusive(parent.get(), staging.name, target.get(), staging.name) != 0)",
            "  if (seeded(DEFECT)) {\n"
            "    ::mkdirat(target.get(), staging.name.c_str(), 0700);\n"

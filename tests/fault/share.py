@@ -1,4 +1,4 @@
-"""Which of all positions a test tries: every one, or a share of them that differs each time and can be had again.
+"""Which of all positions a test tries: every one, or a share of them: in CI the same each time, so that what fails is what was changed, else drawn.
 
 SYNCROPY_FAULTS=all         every position
 SYNCROPY_FAULTS=N           N of them in each series; unset: as many as CI has time for
@@ -9,8 +9,8 @@ import concurrent.futures
 import os
 import random
 
-SEED = int(os.environ.get("SYNCROPY_FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
 WANTED = os.environ.get("SYNCROPY_FAULTS", "")
+SEED = int(os.environ.get("SYNCROPY_FAULTS_SEED") or (random.SystemRandom().randrange(1_000_000) if WANTED else 1))
 ALL = WANTED == "all"
 WORKERS = os.cpu_count() or 1
 

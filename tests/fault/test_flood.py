@@ -182,7 +182,7 @@ def test_many_problems_are_told_in_few_lines(served):
     assert done.status == 3
     lines, together, summary = done.lines[:20], done.lines[20:-1], done.lines[-1]
     assert all("cannot open" in line and "more could not" not in line for line in lines)
-    assert len(together) == 4 and all("900 more could not be read" in line for line in together[:3]) and "280 more" in together[3]
+    assert len(together) == 7 and all("480 more could not be read" in line for line in together[:6]) and "100 more" in together[6]
     assert "3,000" in summary and "ls -R a/hour/" in summary
 
 

@@ -166,7 +166,7 @@ def test_server_without_memory(places, memories):
         memory, world = memories[id(starved)], starved.world
         memory.arm(position)
         try:
-            status = starved.attempt(lambda: world.server("-H", environment=memory.environment, patience=PATIENCE), {NO_MEMORY, 69, 73, 76, 77, 78}, lambda: memory.in_library)
+            status = starved.attempt(lambda: world.server("-H", environment=memory.environment, patience=PATIENCE), {NO_MEMORY, 69, 73, 74, 76, 77, 78}, lambda: memory.in_library)
         except starving.Wrong as wrong:
             raise starving.Wrong(f"{wrong}\n{memory.where}") from wrong
         return memory.failed, status
