@@ -1,12 +1,24 @@
 #include "util/compress.hpp"
 
 #include <zstd.h>
+#include <zstd_errors.h>
+
+#include <new>
 
 namespace syncropy {
+namespace {
+
+// No memory is no damage: what cannot be unpacked for want of it is not to be taken for lost.
+void expect_memory(std::size_t result) {
+  if (ZSTD_isError(result) && ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation) throw std::bad_alloc();
+}
+
+}  // namespace
 
 std::string compress(std::string_view bytes, int level) {
   std::string out(ZSTD_compressBound(bytes.size()), '\0');
   const std::size_t size = ZSTD_compress(out.data(), out.size(), bytes.data(), bytes.size(), level);
+  expect_memory(size);
   if (ZSTD_isError(size)) throw Error(ExitStatus::internal, std::string("zstd cannot compress: ") + ZSTD_getErrorName(size));
   out.resize(size);
   return out;
@@ -20,6 +32,7 @@ std::string decompress(std::string_view bytes, std::size_t bound, ExitStatus sta
     throw Error(status, std::string(subject) + ": would unpack to " + std::to_string(claimed) + " bytes where " + std::to_string(bound) + " is the limit");
   std::string out(claimed, '\0');
   const std::size_t size = ZSTD_decompress(out.data(), out.size(), bytes.data(), bytes.size());
+  expect_memory(size);
   if (ZSTD_isError(size) || size != claimed) throw Error(status, std::string(subject) + ": does not unpack to what it claims");
   return out;
 }
