@@ -15,6 +15,7 @@ import trees
 
 KEPT = 2      # datasets in the tier
 STALL = 5     # seconds that a peer may be silent
+NO_MEMORY = 71
 DEFECT = 70   # nothing that a machine lacks is one, but for what libraries do not survive
 
 
@@ -128,6 +129,8 @@ def judge(world, done, datasets, before, after, snapshot, statuses):
     """Of a run of the server: `statuses` are fitting besides 0, 3 and 4."""
     if done.status == 127 and done.err and "syncropy-server: " not in done.err.replace("syncropy-server: error while loading shared libraries", "") and after == before:
         return done.status  # the program did not begin
+    if done.status in (128 + signal.SIGSEGV, 128 + signal.SIGABRT, -signal.SIGSEGV, -signal.SIGABRT) and after == before and "syncropy-server: " not in done.err and NO_MEMORY in statuses:
+        return "ended before main()"  # from there on a crash is told
     expect(0 <= done.status < 128, f"ended by signal {done.status & 127}", done)
     expect(done.status in {0, 3, 4} | set(statuses), f"status {done.status} does not fit", done)
     expect(not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.err), "control characters", done)
