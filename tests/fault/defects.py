@@ -182,8 +182,9 @@ class Sown:
         self._copy = lab.folder / "sown"
         shutil.copytree(source, self._copy, symlinks=True, ignore=lambda folder, names: [
             name for name in names if folder == str(source) and (name.startswith("build") or name == ".git") or name == "__pycache__"])
-        # The tests' objects are not needed: the build has them as it finds them.
-        shutil.copytree(build, self._copy / build.name, symlinks=True, ignore=lambda folder, names: [name for name in names if folder == str(build) and name == "tests"])
+        # Neither the tests' objects nor what other parts of tests/run leave there: whole machines, with devices.
+        others = {"tests", "bare", "packages", "reports"}
+        shutil.copytree(build, self._copy / build.name, symlinks=True, ignore=lambda folder, names: others.intersection(names) if folder == str(build) else [])
         (self._copy / "src/util/defect.hpp").write_text(SWITCH)
         for defect in DEFECTS:
             file = self._copy / defect.file
