@@ -58,6 +58,7 @@ const std::vector<Index>& row_indexes() {
       {"client_name", "client", {"name", "id"}, 1},
       {"dataset_key", "dataset", {"client", "sequence_number", "label"}, 2},
       {"dataset_label", "dataset", {"client", "label", "sequence_number"}, 2},
+      {"removed_dataset_key", "removed_dataset", {"client", "sequence_number"}, 2},
       {"account_key", "account", {"client", "id", "digest"}, 2},
       {"account_digest", "account", {"client", "digest", "id"}, 2},
       {"attribute_set_key", "attribute_set", {"client", "id", "digest"}, 2},

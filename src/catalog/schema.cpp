@@ -228,8 +228,35 @@ constexpr const char* second_version[] = {
     "while a version is valid. Say client and path.'",
 };
 
+// Removing a dataset is two rows; the versions that only it had are deleted later (catalog/trim.hpp), and no view shows them meanwhile.
+constexpr const char* third_version[] = {
+    R"(CREATE TABLE removed_dataset (
+      client INTEGER NOT NULL,
+      sequence_number BIGINT NOT NULL,
+      CONSTRAINT removed_dataset_key PRIMARY KEY (client, sequence_number)))",
+    "COMMENT ON TABLE removed_dataset IS 'Datasets that are gone, and whose versions have not been deleted yet: the next run of the client does that.'",
+
+    R"(CREATE OR ALTER VIEW file_history (client, path, first_sequence, last_sequence, first_dataset, last_dataset, type_letter, mode_octal, owner_name,
+        owner_number, group_name, group_number, size_bytes, mtime, mtime_ns, ctime, digest, link_target, capabilities, long_path) AS
+      SELECT v.client, v.path,
+        (SELECT FIRST 1 d.sequence_number FROM dataset d WHERE d.client = v.client_id AND d.sequence_number >= v.from_sequence
+          ORDER BY d.sequence_number),
+        IIF(EXISTS (SELECT 1 FROM dataset d WHERE d.client = v.client_id AND d.sequence_number > v.to_sequence), (SELECT FIRST 1 d.sequence_number
+          FROM dataset d WHERE d.client = v.client_id AND d.sequence_number <= v.to_sequence ORDER BY d.sequence_number DESC), NULL),
+        (SELECT FIRST 1 d.label FROM dataset d WHERE d.client = v.client_id AND d.sequence_number >= v.from_sequence ORDER BY d.sequence_number),
+        (SELECT FIRST 1 d.label FROM dataset d WHERE d.client = v.client_id AND d.sequence_number <= v.to_sequence
+          ORDER BY d.sequence_number DESC),
+        v.type_letter, v.mode_octal, v.owner_name, v.owner_number, v.group_name, v.group_number, v.size_bytes, v.mtime, v.mtime_ns, v.ctime,
+        v.digest, v.link_target, v.capabilities, v.long_path
+      FROM versions v
+      WHERE EXISTS (SELECT 1 FROM dataset d WHERE d.client = v.client_id AND d.sequence_number BETWEEN v.from_sequence AND v.to_sequence))",
+
+    "COMMENT ON VIEW file_history IS 'The versions of a path with the first and the last remaining dataset that shows each. LAST_SEQUENCE is NULL "
+    "while a version is valid. Say client and path. Once a dataset was removed, two rows may say the same until the next run.'",
+};
+
 // Step N takes a database from version N to N + 1.
-constexpr std::span<const char* const> steps[] = {first_version, second_version};
+constexpr std::span<const char* const> steps[] = {first_version, second_version, third_version};
 
 constexpr const char* not_ours = "name an empty or a new database as database.dbname";
 

@@ -17,21 +17,23 @@ class Recycling {
       : builder_(tree, is_tree, true), most_(entries / 2), between_(between) {}
 
   void gone(const Entry& was) {
-    count();
+    see();
     if (!has_stored_name(was) || is_removed(was.path)) return;
+    work();
     touch(parent_of(was.path));
     remove(was);
   }
 
   void added(const Entry& is) {
-    count();
+    see();
     if (!has_stored_name(is)) return;
+    work();
     touch(parent_of(is.path));
     add(is);
   }
 
   void changed(const Entry& was, const Entry& is) {
-    count();
+    see();
     if (was.stat.type == FileType::folder && is.stat.type == FileType::folder) {
       builder_.check_folder(was);  // its time tells nothing once it is set
       if (was.stat.mtime != is.stat.mtime) touch_as(is);
@@ -40,6 +42,7 @@ class Recycling {
     if (!has_stored_name(was) && !has_stored_name(is)) return;
     // Attributes alone may have changed, and then nothing is stored anew.
     if (has_stored_name(was) && has_stored_name(is) && was.stat.type == is.stat.type && builder_.shares_previous(is.path)) return;
+    work();
     touch(parent_of(is.path));
     if (has_stored_name(was)) remove(was);
     if (has_stored_name(is)) add(is);
@@ -56,9 +59,12 @@ class Recycling {
     Timestamp mtime;
   };
 
-  void count() {
+  void see() {
+    if (++seen_ % 1'000 == 0 && between_) between_();
+  }
+  // After chown -R every entry differs, and nothing of it is done anew.
+  void work() {
     if (++done_ > most_) throw TooDifferent{};
-    if (done_ % 1'000 == 0 && between_) between_();
   }
 
   bool is_removed(std::string_view path) const { return removed_ && is_below(path, *removed_); }
@@ -99,7 +105,7 @@ class Recycling {
   TreeBuilder builder_;
   const std::uint64_t most_;
   const std::function<void()>& between_;
-  std::uint64_t done_ = 0;
+  std::uint64_t seen_ = 0, done_ = 0;
   std::optional<std::string> removed_;  // the folder that was removed last, with all that was in it
   std::vector<Touched> touched_;
 };

@@ -72,7 +72,7 @@ bool record_next(Catalog& catalog, const ClientStore& store, std::vector<const D
       if (is_damaged(store, info)) return false;
       if (before.empty() || !is_damaged(store, *before.back())) throw;
     }
-    catalog.expire(store.name(), before.back()->sequence);
+    catalog.remove(store.name(), before.back()->sequence);
     before.pop_back();
   }
 }
@@ -96,10 +96,9 @@ RecordCounts bring_in_line(Catalog& catalog, const ClientStore& store) {
   auto is_stored = [&](const RecordedDataset& row) {
     return std::any_of(stored.begin(), stored.end(), [&](const StoredDataset& dataset) { return is_same(dataset.info, row.info); });
   };
-  // Newest first: each time, what the one before it shows becomes the newest state again.
-  for (auto row = recorded.rbegin(); row != recorded.rend(); ++row) {
-    if (is_stored(*row)) continue;
-    catalog.expire(store.name(), row->info.sequence);
+  for (const RecordedDataset& row : recorded) {
+    if (is_stored(row)) continue;
+    catalog.remove(store.name(), row.info.sequence);
     ++counts.forgotten;
   }
   std::erase_if(recorded, [&](const RecordedDataset& row) { return !is_stored(row); });

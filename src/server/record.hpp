@@ -20,7 +20,7 @@ struct RecordCounts {
   unsigned forgotten = 0;  // datasets that were in the catalog only
 };
 
-// Deletes what the catalog has and the repository has not, records what is missing in the order of sequence, each by the difference of its
+// Removes from the catalog what the repository has not (Catalog::trim() is the caller's), records what is missing in the order of sequence, each by the difference of its
 // manifest to that of the one before. Where something is missing that is older than what is recorded, the client is recorded anew from the
 // first manifest on. A dataset whose manifest cannot be read to its end is warned about and not recorded, and if it was it no longer is, once
 // the next one cannot be compared with it. The caller holds the client's lock. Throws what Catalog throws.

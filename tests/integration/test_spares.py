@@ -173,6 +173,11 @@ def test_all_owners_changed_stores_nothing(world):
     assert newest.tree.stat().st_ino == inode and newest.new_files == 0 and newest.new_bytes == 0
     assert files(newest.under(world.source)) == before
     stored.check_is(newest, world.source, snapshot)
+    # The tree that is the spare now is from before that, and what it stores is the same.
+    inode = (spare(world) / "tree").stat().st_ino
+    world.run()
+    assert world.newest().tree.stat().st_ino == inode and files(world.newest().under(world.source)) == before
+    stored.check_is(world.newest(), world.source, snapshot)
     world.check()
 
 

@@ -112,20 +112,20 @@ TEST_P(CatalogTest, expiring_deletes_what_no_remaining_dataset_shows) {
   record(catalog, dataset_info("web1", 4), {"second"}, {file("third-on")});
   auto versions = [&] { return first_row(catalog, "SELECT COUNT(*) FROM entry"); };
   EXPECT_EQ(versions(), "6");
-  catalog.expire("web1", 2);  // never was
-  catalog.expire("web1", 3);
+  expire(catalog, "web1", 2);  // never was
+  expire(catalog, "web1", 3);
   EXPECT_EQ(versions(), "5");
   EXPECT_EQ(paths_of(catalog, "web1", 1), "/always /first");
   EXPECT_EQ(paths_of(catalog, "web1", 4), "/always /second-on /third-on");
-  catalog.expire("web1", 3);
-  catalog.expire("web1", 1);
+  expire(catalog, "web1", 3);
+  expire(catalog, "web1", 1);
   EXPECT_EQ(versions(), "4");
   EXPECT_EQ(paths_of(catalog, "web1", 4), "/always /second-on /third-on");
   EXPECT_EQ(catalog.datasets("web1").size(), 1U);
-  catalog.expire("web1", 4);
+  expire(catalog, "web1", 4);
   EXPECT_EQ(versions(), "1");
   EXPECT_EQ(paths_of(catalog, "other", 1), "/x");
-  catalog.expire("nobody", 1);
+  expire(catalog, "nobody", 1);
 }
 
 // A filesystem that was not mounted for one dataset: once that has expired, nobody can tell, whether the catalog is this one or made again.
@@ -159,13 +159,13 @@ TEST_P(CatalogTest, expiring_joins_what_only_the_expired_dataset_set_apart) {
       text += row[0].substr(0, 10) + " " + row[1] + "-" + row[2] + "  ";
     return text;
   };
-  catalog.expire("web1", 2);
+  expire(catalog, "web1", 2);
   EXPECT_EQ(history(), "/all 1-  /device 1-  /file 1-  /folder 1-  /link 1-3  /touched 1-1  /touched 3-  /xxxxxxxxx 1-  ");
   EXPECT_EQ(paths_of(catalog, "web1", 1), paths_of(catalog, "web1", 3));
   // What goes on is what ends.
   record(catalog, dataset_info("web1", 5), {"all", "file"}, {});
   EXPECT_EQ(paths_of(catalog, "web1", 5).substr(0, 18), "/device /folder /t");
-  catalog.expire("web1", 1);
+  expire(catalog, "web1", 1);
   EXPECT_EQ(history(), "/all 3-4  /device 3-  /file 3-4  /folder 3-  /link 3-3  /touched 3-  /xxxxxxxxx 3-  ");
 }
 
@@ -198,16 +198,16 @@ TEST_P(CatalogTest, expiring_deletes_the_attributes_that_no_entry_has_any_more) 
   // What "a" had "c" has too; what "b" and "m" had nobody has; "l" says something else and then the same again.
   record(catalog, dataset_info("web1", 2), {"a", "b", "l", "m"}, {with_all("c", "x"), link("l", "elsewhere")});
   record(catalog, dataset_info("web1", 3), {"l"}, {link("l", "there")});
-  catalog.expire("web1", 1);
+  expire(catalog, "web1", 1);
   EXPECT_EQ(counts(), "11|8|4|2|3");
-  catalog.expire("web1", 2);
+  expire(catalog, "web1", 2);
   EXPECT_EQ(counts(), "10|8|4|2|2");
   // The newest goes: "c" alone is of web1.
   record(catalog, dataset_info("web1", 4), {"l"}, {link("l", "new"), with_all("d", "zzz")});
   EXPECT_EQ(counts(), "15|12|6|3|3");
-  catalog.expire("web1", 4);
+  expire(catalog, "web1", 4);
   EXPECT_EQ(counts(), "10|8|4|2|2");
-  catalog.expire("web1", 3);
+  expire(catalog, "web1", 3);
   EXPECT_EQ(counts(), "5|4|2|1|1");
   // A number is not given again for what was deleted.
   record(catalog, dataset_info("web1", 5), {}, {with_all("a", "yy")});
@@ -219,11 +219,55 @@ TEST_P(CatalogTest, expiring_the_newest_makes_valid_again_what_it_ended) {
   record(catalog, dataset_info("web1", 1), {}, {file("a"), file("b"), file("gone")});
   record(catalog, dataset_info("web1", 2), {"gone"}, {});
   record(catalog, dataset_info("web1", 3), {"a"}, {file("a", "new"), file("c")});
-  catalog.expire("web1", 3);
+  expire(catalog, "web1", 3);
   record(catalog, dataset_info("web1", 4), {"b"}, {});
   EXPECT_EQ(paths_of(catalog, "web1", 2), "/a /b");
   EXPECT_EQ(paths_of(catalog, "web1", 4), "/a");
   EXPECT_EQ(first_row(catalog, "SELECT digest FROM files WHERE sequence_number = 4 AND client = 'web1'"), to_hex(digest_of("content")));
+}
+
+TEST_P(CatalogTest, what_is_removed_shows_nowhere_and_is_deleted_later) {
+  Catalog catalog(location);
+  auto versions = [&] { return first_row(catalog, "SELECT COUNT(*) FROM entry"); };
+  auto history = [&] {
+    std::string text;
+    for (const auto& row : catalog.query("SELECT path, first_sequence, last_sequence FROM file_history WHERE client = 'web1' ORDER BY path, 2").rows)
+      text += row[0] + " " + row[1] + "-" + row[2] + "  ";
+    return text;
+  };
+  record(catalog, dataset_info("web1", 1), {}, {file("always"), file("first"), file("away")});
+  record(catalog, dataset_info("web1", 2), {"first", "away"}, {file("second")});
+  record(catalog, dataset_info("web1", 3), {"second"}, {file("third")});
+  record(catalog, dataset_info("web1", 4), {"third"}, {file("fourth"), file("away")});
+  record(catalog, dataset_info("web1", 5), {}, {file("fifth")});
+  EXPECT_EQ(versions(), "8");
+  for (std::uint64_t gone : {2, 3, 5}) catalog.remove("web1", gone);
+  catalog.remove("web1", 3);  // gone already
+  catalog.remove("nobody", 3);
+  const std::string shown = "/always 1-  /away 1-1  /away 4-  /first 1-1  /fourth 4-  ";
+  EXPECT_EQ(versions(), "8");
+  EXPECT_EQ(history(), shown);
+  EXPECT_EQ(catalog.datasets("web1").size(), 2U);
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM datasets"), "2");
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM files"), "6");
+  EXPECT_EQ(paths_of(catalog, "web1", 3), "");
+  // The newest is gone: what it ended and began is put right before the next is recorded, and all else with it.
+  record(catalog, dataset_info("web1", 6), {"fourth"}, {});
+  EXPECT_EQ(versions(), "4");
+  EXPECT_EQ(history(), "/always 1-  /away 1-  /first 1-1  /fourth 4-4  ");
+  EXPECT_EQ(paths_of(catalog, "web1", 6), "/always /away");
+  EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM removed_dataset"), "0");
+  catalog.remove("web1", 4);
+  EXPECT_EQ(versions(), "4");
+  catalog.trim("web1");
+  catalog.trim("web1");
+  catalog.trim("nobody");
+  EXPECT_EQ(versions(), "3");
+  // All of them.
+  for (std::uint64_t gone : {1, 6}) catalog.remove("web1", gone);
+  EXPECT_EQ(history(), "");
+  catalog.trim("web1");
+  EXPECT_EQ(versions(), "0");
 }
 
 TEST_P(CatalogTest, forgetting_a_client_leaves_the_others_and_lets_it_come_back) {
@@ -275,7 +319,7 @@ TEST_P(CatalogTest, clients_record_side_by_side) {
           }
           record(catalog, dataset_info(name, run), {"run" + std::to_string(run - 1) + "/0"}, entries);
         }
-        catalog.expire(name, 1);
+        expire(catalog, name, 1);
       } catch (const Error& error) {
         failures[static_cast<std::size_t>(client)] = error.line();
       }

@@ -116,6 +116,11 @@ void record(Catalog& catalog, const DatasetInfo& info, const std::vector<std::st
   recording.commit(info);
 }
 
+void expire(Catalog& catalog, const std::string& client, std::uint64_t sequence) {
+  catalog.remove(client, sequence);
+  catalog.trim(client);
+}
+
 std::string first_row(Catalog& catalog, const std::string& sql) {
   const Catalog::Table table = catalog.query(sql, 1);
   std::string line;

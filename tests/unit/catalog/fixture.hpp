@@ -40,6 +40,8 @@ Entry folder(const std::string& path);
 
 // Records a dataset that ends and begins these.
 void record(Catalog& catalog, const DatasetInfo& info, const std::vector<std::string>& ended, const std::vector<Entry>& begun);
+// As a run does it with one that retention let go.
+void expire(Catalog& catalog, const std::string& client, std::uint64_t sequence);
 // The first row as "a|b|c", "" where there is none.
 std::string first_row(Catalog& catalog, const std::string& sql);
 // The paths of a dataset, sorted, separated by blanks.

@@ -36,6 +36,28 @@ TEST_P(SchemaTest, is_made_in_an_empty_database) {
   EXPECT_TRUE(catalog.datasets().empty());
 }
 
+TEST_P(SchemaTest, older_one_is_brought_up_to_date_and_what_it_holds_stays) {
+  for (int version = 1; version < Catalog::schema_version; ++version) {
+    {
+      firebird::Attachment made = firebird::Attachment::create(raw_access(location));
+      upgrade_schema(made, version);
+    }
+    run("INSERT INTO client (id, name) VALUES (7, 'kept')");
+    expect_error(ExitStatus::no_input, "older version", [&] { Catalog::open_existing(location); });
+    {
+      Catalog catalog(location);
+      EXPECT_EQ(first_row(catalog, "SELECT version FROM syncropy_schema"), std::to_string(Catalog::schema_version));
+      EXPECT_EQ(first_row(catalog, "SELECT id, name FROM client"), "7|kept");
+      for (std::uint64_t sequence : {1, 2}) record(catalog, dataset_info("kept", sequence), {"a"}, {file("a", std::to_string(sequence))});
+      catalog.remove("kept", 1);
+      EXPECT_EQ(first_row(catalog, "SELECT COUNT(*) FROM file_history"), "1");
+      catalog.trim("kept");
+      EXPECT_EQ(paths_of(catalog, "kept", 2), "/a");
+    }
+    drop(location);
+  }
+}
+
 TEST_P(SchemaTest, newer_one_is_refused_with_both_versions) {
   { Catalog made(location); }
   run("CREATE OR ALTER VIEW syncropy_schema (version) AS SELECT 99 FROM rdb$database");
