@@ -122,15 +122,17 @@ def fresh_filesystem(where, image, size):
 
 
 class Lab:
-    """Its folder is a filesystem of its own, in memory where there is room: nobody else's writing is in the way of syncfs(2)."""
+    """Its folder is a filesystem of its own, in memory where there is room: nobody else's writing is in the way of syncfs(2).
 
-    def __init__(self):
+    Unless it is to hold much: then it is a folder of the filesystem of temporary files."""
+
+    def __init__(self, much=False):
         build = pathlib.Path(os.environ["SYNCROPY_BUILD"])
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="syncropy-test."))
         self.mounts, self.worlds = [], 0
         try:
             memory = pathlib.Path("/dev/shm")
-            roomy = memory.is_dir() and shutil.disk_usage(memory).free > 3 << 30
+            roomy = not much and memory.is_dir() and shutil.disk_usage(memory).free > 3 << 30
             if roomy and fresh_filesystem(self.folder, memory / self.folder.name, 2 << 30):
                 self.mounts.append(self.folder)
             self.folder.chmod(0o755)
