@@ -157,6 +157,9 @@ def test_each_tier(site, name):
 def test_journal_by_field_and_id(site):
     told = [json.loads(line) for line in site.server.output(f"journalctl -q -b -o json MESSAGE_ID={COMPLETE} SYNCROPY_CLIENT=web1 SYNCROPY_TIER=week").splitlines()]
     entry, = told
+    # The agent that served it is the client's: these are two machines, with control groups of their own.
+    groups = "find /sys/fs/cgroup -name syncropy-agent.service"
+    assert site.client.output(groups) and not site.server.output(groups)
     assert entry["_SYSTEMD_UNIT"] == "syncropy-server@prod-weekly.service" and int(entry["SYNCROPY_ENTRIES"]) > 100, entry
 
 
