@@ -21,6 +21,7 @@
 #include "wire/frame.hpp"
 #include "wire/greeting.hpp"
 #include "wire/messages.hpp"
+#include "wire/reject.hpp"
 
 namespace syncropy {
 namespace {
@@ -28,17 +29,13 @@ namespace {
 constexpr unsigned fetch_workers = 2;
 constexpr unsigned walk_threads = 2;
 
-[[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "the server " + why, "check that it is a Syncropy of a fitting version");
-}
-
 // Entries messages may be sent ahead of what the server has taken by limits::listing_window: its memory, not ours, is at stake.
 class Credit {
  public:
   void add(std::uint64_t messages) {
     const std::lock_guard lock(mutex_);
     credit_ += messages;
-    if (credit_ > limits::listing_window) reject("granted more listing than its window");
+    if (credit_ > limits::listing_window) reject_server("granted more listing than its window");
     changed_.notify_all();
   }
   // False when the session ends meanwhile.
@@ -118,7 +115,7 @@ class FetchQueue {
   void push(std::vector<FetchRequest> requests) {
     std::unique_lock lock(mutex_);
     waiting_ += requests.size();
-    if (waiting_ > limits::fetch_window) reject("asked for more files at once than its window");
+    if (waiting_ > limits::fetch_window) reject_server("asked for more files at once than its window");
     room_.wait(lock, [this] { return bytes_ <= queued_bytes || ended_; });
     bytes_ += bytes_of(requests);
     batches_.push_back(std::move(requests));
@@ -201,7 +198,7 @@ class Session {
  private:
   void handle(const Frame& frame) {
     // The server waits for a command. So this reads on meanwhile for nothing but its end, which is the command's end too.
-    if (command_runs_ && frame.type != MessageType::error) reject("asked for something while a command ran");
+    if (command_runs_ && frame.type != MessageType::error) reject_server("asked for something while a command ran");
     switch (frame.type) {
       case MessageType::run: return handle_run(get_run(frame.payload));
       case MessageType::list: return handle_list(get_list(frame.payload));
@@ -221,7 +218,7 @@ class Session {
       case MessageType::restore:
         end_session(in_, out_, Error(ExitStatus::refused, "this agent serves backups and cannot write",
                                      "start syncropy-restore.socket on the client, and name its port as 'restore_port' in the server's config"));
-      default: reject("sent a message that only an agent sends");
+      default: reject_server("sent a message that only an agent sends");
     }
   }
 
@@ -269,7 +266,7 @@ class Session {
   }
 
   void handle_list(const ListRequest& request) {
-    if (asked_for_listing_) reject("asked for a second listing");
+    if (asked_for_listing_) reject_server("asked for a second listing");
     asked_for_listing_ = true;
     activity_.doing = "listing";
     for (const std::string& path : request.paths)

@@ -15,8 +15,6 @@
 namespace syncropy::firebird {
 namespace {
 
-Firebird::IMaster& master() { return *Firebird::fb_get_master_interface(); }
-
 // What a failure means to an operator, by the first code or errno of the status vector that says something.
 struct Cause {
   ExitStatus status;
@@ -198,6 +196,8 @@ std::string time_text(unsigned type, const unsigned char* at) {
 constexpr unsigned short segment_bytes = 32'768;
 
 }  // namespace
+
+Firebird::IMaster& master() { return *Firebird::fb_get_master_interface(); }
 
 void skip_shutdown_at_exit() {
   static const int once = ::on_exit(

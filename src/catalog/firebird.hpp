@@ -32,6 +32,9 @@ class DatabaseError : public Error {
   int system_code_;
 };
 
+// The entry to all that the client library has; there is one a process.
+[[nodiscard]] Firebird::IMaster& master();
+
 // The client library tidies up at the end of the process, and what a lost link left behind makes it crash there (3.0.11: SIGSEGV in
 // fb_shutdown). From this call on the process ends before that: with its status, its output written.
 void skip_shutdown_at_exit();

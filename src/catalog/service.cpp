@@ -9,8 +9,6 @@ namespace {
 constexpr std::size_t answer_bytes = 65'000;  // the length in an answer has 16 bits
 constexpr int table_lock_seconds = 10;
 
-Firebird::IMaster& master() { return *Firebird::fb_get_master_interface(); }
-
 class ServiceBlock {
  public:
   ServiceBlock(Status& status, unsigned kind) : status_(status), builder_(master().getUtilInterface()->getXpbBuilder(&status, kind, nullptr, 0)) {}

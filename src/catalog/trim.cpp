@@ -79,10 +79,10 @@ void delete_unused_sets(Attachment& attachment, Transaction& transaction, std::i
       for (unsigned column = 0; column < set_columns.size(); ++column)
         if (!entries.is_null(column)) sets.erase(entries.integer(column));
   }
-  static constexpr std::array client_only{"INTEGER"}, id_only{"INTEGER"};
+  static constexpr std::array client_type{"INTEGER"}, id_type{"INTEGER"};
   const std::array<std::int64_t, 1> shared{client};
   auto remove = [&](std::string_view statement, std::optional<schema::SetKind> kind) {
-    Batch batch(attachment, {statement, client_only, id_only, 80});
+    Batch batch(attachment, {statement, client_type, id_type, 80});
     batch.begin(transaction, shared);
     for (const auto& [id, of_kind] : sets)
       if (!kind || *kind == of_kind) batch.put(id);

@@ -4,25 +4,11 @@
 #include <unordered_map>
 
 #include "config/document.hpp"
+#include "config/text.hpp"
 #include "util/escape.hpp"
 
 namespace syncropy {
 namespace {
-
-constexpr std::string_view blanks = " \t\r\f\v";
-
-std::string_view strip(std::string_view text) {
-  const std::size_t start = text.find_first_not_of(blanks);
-  if (start == std::string_view::npos) return {};
-  return text.substr(start, text.find_last_not_of(blanks) - start + 1);
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 class Reader {
  public:

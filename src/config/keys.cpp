@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "config/credstore.hpp"
+#include "config/text.hpp"
 #include "model/entry.hpp"
 #include "util/escape.hpp"
 #include "util/fd.hpp"
@@ -19,19 +20,6 @@ namespace syncropy {
 namespace {
 
 constexpr std::string_view credential_prefix = "credential:";
-
-std::string_view strip(std::string_view text) {
-  const std::size_t start = text.find_first_not_of(" \t\r\n");
-  if (start == std::string_view::npos) return {};
-  return text.substr(start, text.find_last_not_of(" \t\r\n") - start + 1);
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 // Levenshtein's distance.
 std::size_t distance(std::string_view from, std::string_view to) {

@@ -100,6 +100,7 @@ struct Entry {
 
 // Whether `path` lies in `folder`, at whatever depth; a folder does not lie in itself.
 [[nodiscard]] bool is_below(std::string_view path, std::string_view folder);
+[[nodiscard]] inline bool is_at_or_below(std::string_view path, std::string_view folder) { return path == folder || is_below(path, folder); }
 
 // Nothing a listing shows has changed: type, size, mtime, ctime, inode. Mode and owner move the ctime.
 [[nodiscard]] bool same_listing(const Stat& left, const Stat& right);

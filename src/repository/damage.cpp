@@ -19,10 +19,10 @@ namespace syncropy {
 namespace {
 
 constexpr std::string_view magic = "SYNCROPY-DAMAGED-1\n";
-constexpr const char* file_name = "damaged";
+constexpr const char* damaged_file = "damaged";
 constexpr std::uint8_t manifest_bit = 1, everything_bit = 2;
 // A path's bytes, its length, its kind; and the head with the checksum.
-constexpr std::size_t file_bytes = limits::damaged_bytes + limits::damaged_paths * 4 + 1'024;
+constexpr std::size_t damaged_file_bytes = limits::damaged_bytes + limits::damaged_paths * 4 + 1'024;
 
 struct Words {
   const char *word, *description;
@@ -49,11 +49,11 @@ const char* word_of(DamageKind kind) { return words_of(kind).word; }
 DamageList DamageList::read(int dataset_folder) {
   DamageList list;
   try {
-    const std::string bytes = read_file(dataset_folder, file_name, file_bytes, ExitStatus::data);
+    const std::string bytes = read_file(dataset_folder, damaged_file, damaged_file_bytes, ExitStatus::data);
     if (!bytes.starts_with(magic) || bytes.size() < magic.size() + SHA256_DIGEST_SIZE) throw Error(ExitStatus::data, "not such a list");
     const std::string_view body = std::string_view(bytes).substr(0, bytes.size() - SHA256_DIGEST_SIZE);
     if (as_bytes(digest_of(body)) != std::string_view(bytes).substr(body.size())) throw Error(ExitStatus::data, "not what was written");
-    ByteReader in(body.substr(magic.size()), ExitStatus::data, file_name);
+    ByteReader in(body.substr(magic.size()), ExitStatus::data, damaged_file);
     const std::uint8_t bits = in.byte();
     list.manifest_ = (bits & manifest_bit) != 0;
     list.everything_ = (bits & everything_bit) != 0;
@@ -91,7 +91,7 @@ void DamageList::add_everything() {
 
 void DamageList::write(int dataset_folder, const std::string& subject) const {
   if (empty()) {
-    if (::unlinkat(dataset_folder, file_name, 0) != 0 && errno != ENOENT) throw_errno(ExitStatus::repository, "remove", subject + "/" + file_name);
+    if (::unlinkat(dataset_folder, damaged_file, 0) != 0 && errno != ENOENT) throw_errno(ExitStatus::repository, "remove", subject + "/" + damaged_file);
     if (::fsync(dataset_folder) != 0) throw_errno(ExitStatus::io, "sync", subject);
     return;
   }
@@ -104,7 +104,7 @@ void DamageList::write(int dataset_folder, const std::string& subject) const {
     out.put_byte(static_cast<std::uint8_t>(kind));
   }
   out.put_raw(as_bytes(digest_of(out.view())));
-  replace_file(dataset_folder, file_name, out.view(), 0600);
+  replace_file(dataset_folder, damaged_file, out.view(), 0600);
 }
 
 }  // namespace syncropy

@@ -18,8 +18,8 @@
 namespace syncropy {
 namespace {
 
-constexpr const char* file_name = ".notes";
-constexpr std::size_t file_bytes = 4'096, most_why_bytes = 1'000;
+constexpr const char* notes_file = ".notes";
+constexpr std::size_t notes_file_bytes = 4'096, most_why_bytes = 1'000;
 
 std::string_view next_word(std::string_view& line) {
   const std::size_t end = std::min(line.find(' '), line.size());
@@ -51,7 +51,7 @@ RunNotes ClientStore::notes() const {
   RunNotes notes;
   std::string text;
   try {
-    text = read_file(folder_.get(), file_name, file_bytes, ExitStatus::data);
+    text = read_file(folder_.get(), notes_file, notes_file_bytes, ExitStatus::data);
   } catch (const Error&) {
     return notes;  // never written, or not by us: the datasets are what counts
   }
@@ -84,10 +84,10 @@ void ClientStore::set_notes(const RunNotes& notes) const {
   if (notes.ended != 0) text += "ended " + std::to_string(notes.ended) + " " + std::to_string(notes.last_status) + "\n";
   if (notes.failure)
     text += "failed " + std::to_string(notes.failure->time) + " " + std::string(name_of(notes.failure->tier)) + " " + std::to_string(notes.failure->status) + " " + shortened(notes.failure->why) + "\n";
-  const std::string draft = std::string(file_name) + "-new";
+  const std::string draft = std::string(notes_file) + "-new";
   ::unlinkat(folder_.get(), draft.c_str(), 0);
   create_file(folder_.get(), draft, text, 0600);
-  if (::renameat(folder_.get(), draft.c_str(), folder_.get(), file_name) != 0) throw_errno(ExitStatus::io, "replace", where_ + "/" + file_name);
+  if (::renameat(folder_.get(), draft.c_str(), folder_.get(), notes_file) != 0) throw_errno(ExitStatus::io, "replace", where_ + "/" + notes_file);
 }
 
 }  // namespace syncropy

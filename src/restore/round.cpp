@@ -6,10 +6,12 @@
 #include <cerrno>
 
 #include "model/codec.hpp"
+#include "model/entry.hpp"
 #include "model/limits.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "wire/messages.hpp"
+#include "wire/reject.hpp"
 
 namespace syncropy {
 namespace {
@@ -19,14 +21,6 @@ constexpr std::size_t queued_bytes = 8U << 20;    // content that waits for one 
 constexpr std::size_t queued_jobs = 4'096;
 constexpr std::size_t answer_bytes = 16U << 10;   // outcomes are sent at about this size
 constexpr std::uint32_t neighbours = 64;          // ids that go to one worker: they tend to share a folder
-
-[[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "the server " + why, "check that it is a Syncropy of a fitting version");
-}
-
-bool is_at_or_below(std::string_view path, std::string_view folder) {
-  return folder.empty() || path == folder || (path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/');
-}
 
 RestoreOutcome failure(const char* what, int code) { return {RestoreResult::failed, {{what, static_cast<std::uint32_t>(code)}}}; }
 
@@ -98,7 +92,7 @@ void RestoreRound::place(std::string_view payload) {
     } else if (is_folder) {
       open_folder(std::move(placed), reached == Reach::leads);
     } else {
-      if (pending_ >= limits::place_window) reject("sent more entries at once than its window");
+      if (pending_ >= limits::place_window) reject_server("sent more entries at once than its window");
       ++pending_;
       auto item = std::make_unique<Item>();
       item->id = placed.id;
@@ -127,14 +121,14 @@ RestoreRound::Level RestoreRound::blocked_level(const std::string& path, const R
 void RestoreRound::check_order(const PlacedEntry& placed) {
   const std::string& path = placed.entry.path;
   if (!any_) {
-    if (!path.empty() || placed.entry.stat.type != FileType::folder) reject("began with something else than the root folder");
+    if (!path.empty() || placed.entry.stat.type != FileType::folder) reject_server("began with something else than the root folder");
     any_ = true;
     return;
   }
-  if (compare_paths(last_path_, path) >= 0) reject("sent /" + escape(path) + " out of order");
+  if (compare_paths(last_path_, path) >= 0) reject_server("sent /" + escape(path) + " out of order");
   last_path_ = path;
   const std::string_view parent = parent_of(path);
-  if (std::none_of(levels_.begin(), levels_.end(), [&](const Level& level) { return level.path == parent; })) reject("sent /" + escape(path) + " without its folder");
+  if (std::none_of(levels_.begin(), levels_.end(), [&](const Level& level) { return level.path == parent; })) reject_server("sent /" + escape(path) + " without its folder");
 }
 
 RestoreRound::Reach RestoreRound::reach(std::string_view path) const {
@@ -218,7 +212,7 @@ void RestoreRound::open_folder(PlacedEntry&& placed, bool must_exist) {
   if (stays) {
     answer(placed.id, {on_the_way ? RestoreResult::same : RestoreResult::kept, {}});
   } else {
-    if (folders_.size() >= limits::restore_folders) reject("restores more than " + std::to_string(limits::restore_folders) + " folders at once");
+    if (folders_.size() >= limits::restore_folders) reject_server("restores more than " + std::to_string(limits::restore_folders) + " folders at once");
     ByteWriter encoded;
     encoded.put_unsigned(placed.id);
     encoded.put_byte(result == RestoreResult::same ? 0 : result == RestoreResult::created ? 1 : 2);
@@ -263,7 +257,7 @@ void RestoreRound::enqueue(Worker& worker, Job job) {
 }
 
 void RestoreRound::finish() {
-  if (pending_ > 0) reject("ended a restore before all of it was answered");
+  if (pending_ > 0) reject_server("ended a restore before all of it was answered");
   while (!levels_.empty()) {
     if (levels_.back().clears) clear(levels_.back());
     levels_.pop_back();
@@ -400,7 +394,7 @@ void RestoreRound::place_link(Worker& worker, const Item& item, const std::strin
 void RestoreRound::receive(Worker& worker, Frame& frame) {
   const Data data = get_data(frame.payload);
   const auto found = worker.receiving.find(data.id);
-  if (found == worker.receiving.end()) reject("sent content that was not wanted");
+  if (found == worker.receiving.end()) reject_server("sent content that was not wanted");
   Receiving& receiving = found->second;
   if (receiving.failed) return;
   if (!receiving.aside) {
@@ -413,13 +407,13 @@ void RestoreRound::receive(Worker& worker, Frame& frame) {
     receiving.aside.emplace(std::move(*begun));
   }
   if (data.bytes.size() > receiving.item->entry.stat.size || data.offset > receiving.item->entry.stat.size - data.bytes.size())
-    reject("sent content beyond the end of /" + escape(receiving.item->entry.path));
+    reject_server("sent content beyond the end of /" + escape(receiving.item->entry.path));
   receiving.aside->write(data.offset, data.bytes);
 }
 
 void RestoreRound::receive_end(Worker& worker, const ContentEnd& end) {
   const auto found = worker.receiving.find(end.id);
-  if (found == worker.receiving.end()) reject("ended content that was not wanted");
+  if (found == worker.receiving.end()) reject_server("ended content that was not wanted");
   Receiving receiving = std::move(found->second);
   worker.receiving.erase(found);
   const Entry& entry = receiving.item->entry;

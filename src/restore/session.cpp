@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 
+#include "model/entry.hpp"
 #include "restore/round.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
@@ -17,23 +18,16 @@
 #include "util/folder.hpp"
 #include "wire/frame.hpp"
 #include "wire/greeting.hpp"
+#include "wire/reject.hpp"
 #include "wire/restore-messages.hpp"
 
 namespace syncropy {
 namespace {
 
-[[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "the server " + why, "check that it is a Syncropy of a fitting version");
-}
-
 std::string relative(std::string_view path) {
   while (path.starts_with('/')) path.remove_prefix(1);
   while (path.ends_with('/')) path.remove_suffix(1);
   return std::string(path);
-}
-
-bool is_at_or_below(std::string_view path, std::string_view folder) {
-  return folder.empty() || path == folder || (path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/');
 }
 
 std::string below(const std::string& path, const std::string& folder) { return relative(std::string_view(path).substr(std::min(path.size(), folder.size()))); }
@@ -60,7 +54,7 @@ class RestoreSession {
     if (frame.type == MessageType::restore) return begin(get_restore_rules(frame.payload));
     if (frame.type == MessageType::list || frame.type == MessageType::run)
       end_session(in_, out_, Error(ExitStatus::refused, "this agent restores and serves no backups", "name the port of syncropy-agent.socket as 'port' in the server's config"));
-    if (!round_) reject("sent a message of a restore that it did not begin");
+    if (!round_) reject_server("sent a message of a restore that it did not begin");
     try {
       switch (frame.type) {
         case MessageType::place: return round_->place(frame.payload);
@@ -69,7 +63,7 @@ class RestoreSession {
         case MessageType::finish:
           round_->finish();
           return round_.reset();
-        default: reject("sent a message that has no place in a restore");
+        default: reject_server("sent a message that has no place in a restore");
       }
     } catch (const Error& error) {
       if (error.status() == ExitStatus::protocol) throw;
@@ -84,7 +78,7 @@ class RestoreSession {
   }
 
   void begin(RestoreRules rules) {
-    if (round_) reject("began a restore within another");
+    if (round_) reject_server("began a restore within another");
     RestoreReady ready;
     try {
       RestoreBounds bounds = bounds_at(rules.target);

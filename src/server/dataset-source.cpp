@@ -7,16 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "model/entry.hpp"
 #include "server/select.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 
 namespace syncropy {
 namespace {
-
-bool is_at_or_below(std::string_view path, std::string_view folder) {
-  return folder.empty() || path == folder || (path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/');
-}
 
 // The entry at `path`, or nothing.
 std::optional<Entry> find_entry(const DatasetSource& source, std::string_view path) {

@@ -10,15 +10,12 @@
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "wire/messages.hpp"
+#include "wire/reject.hpp"
 
 namespace syncropy {
 namespace {
 
 constexpr std::size_t worker_count = 2;
-
-[[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
-}
 
 std::uint32_t id_of(std::string_view payload) {
   ByteReader in(payload, ExitStatus::protocol, "an answer to a fetch");
@@ -119,16 +116,16 @@ void Pipeline::take(Frame&& frame) {
     case MessageType::entries: {
       listing_hasher_.update(frame.payload);
       const std::lock_guard lock(mutex_);
-      if (listing_end_) reject("sent entries after the end of its listing");
-      if (listing_.size() >= limits::listing_window) reject("sent more of its listing than it had credit for");
+      if (listing_end_) reject_client("sent entries after the end of its listing");
+      if (listing_.size() >= limits::listing_window) reject_client("sent more of its listing than it had credit for");
       listing_.push_back(std::move(frame.payload));
       return wake_planner();
     }
     case MessageType::problem: {
       auto problem = get_problem(frame.payload);
       std::unique_lock lock(mutex_);
-      if (listing_end_) reject("reported a problem after the end of its listing");
-      if (listing_problems_ > 0 && problem.path == last_problem_) reject("reported a problem with /" + escape(problem.path) + " twice");
+      if (listing_end_) reject_client("reported a problem after the end of its listing");
+      if (listing_problems_ > 0 && problem.path == last_problem_) reject_client("reported a problem with /" + escape(problem.path) + " twice");
       if (++listing_problems_ > limits::listing_problems)
         throw Error(ExitStatus::protocol, "the client lists more than " + std::to_string(limits::listing_problems) + " problems", "look into its filesystems, or exclude what cannot be read");
       last_problem_ = problem.path;
@@ -142,10 +139,10 @@ void Pipeline::take(Frame&& frame) {
     }
     case MessageType::listed: {
       const Listed listed = get_listed(frame.payload);
-      if (listed.digest != listing_hasher_.finish()) reject("closed its listing with a digest that does not fit what it sent");
+      if (listed.digest != listing_hasher_.finish()) reject_client("closed its listing with a digest that does not fit what it sent");
       const std::lock_guard lock(mutex_);
-      if (listing_end_) reject("ended its listing twice");
-      if (listed.problems != listing_problems_) reject("closed its listing with a count of problems that does not fit what it sent");
+      if (listing_end_) reject_client("ended its listing twice");
+      if (listed.problems != listing_problems_) reject_client("closed its listing with a count of problems that does not fit what it sent");
       listing_end_ = listed.entries;
       return wake_planner();
     }
@@ -156,14 +153,14 @@ void Pipeline::take(Frame&& frame) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = flights_.find(job.id);
-    if (found == flights_.end()) reject("answered a request that was not made or was answered already");
+    if (found == flights_.end()) reject_client("answered a request that was not made or was answered already");
     job.flight = &found->second;
     // One closing answer a flight: what comes after it has no flight any more.
     if (frame.type == MessageType::file || frame.type == MessageType::end || frame.type == MessageType::failed) {
-      if (job.flight->answered) reject("answered a request twice");
+      if (job.flight->answered) reject_client("answered a request twice");
       job.flight->answered = true;
     } else if (job.flight->answered) {
-      reject("sent content after its closing answer");
+      reject_client("sent content after its closing answer");
     }
   }
   job.frame = std::move(frame);
@@ -242,13 +239,13 @@ void Pipeline::link_batch(Worker& worker, EntryBatch& batch) {
 void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, Flight& flight) {
   const auto sink = worker.sinks.find(id);
   auto begun = [&]() -> FileSink& {
-    if (sink == worker.sinks.end()) reject("sent content before it began a file");
+    if (sink == worker.sinks.end()) reject_client("sent content before it began a file");
     return sink->second;
   };
   switch (frame.type) {
     case MessageType::begin:
       static_cast<void>(get_id(frame.payload));
-      if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject("began a file that it should not");
+      if (sink != worker.sinks.end() || flight.item->entry.stat.type != FileType::regular) reject_client("began a file that it should not");
       worker.make_room(*flight.item);
       worker.sinks.emplace(id, worker.builder().create_file(flight.item->entry.path, takes_known(flight) ? std::string_view(flight.before->path) : std::string_view())).first->second.call_between([this] { check_on(); });
       return;
@@ -264,7 +261,7 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
     case MessageType::keep: {
       const Keep keep = get_keep(frame.payload);
       if (!takes_known(flight) || keep.offset > flight.before->stat.size || keep.length > flight.before->stat.size - keep.offset)
-        reject("keeps content that was never offered");
+        reject_client("keeps content that was never offered");
       FileSink& file = begun();
       charge(flight, keep.length + (keep.offset > file.position() ? keep.offset - file.position() : 0));
       try {
@@ -278,24 +275,24 @@ void Pipeline::take_file_frame(Worker& worker, Frame& frame, std::uint32_t id, F
     }
     case MessageType::restart:
       static_cast<void>(get_id(frame.payload));
-      if (++flight.restarts > limits::restarts) reject("began /" + escape(flight.item->entry.path) + " anew more than twice");
+      if (++flight.restarts > limits::restarts) reject_client("began /" + escape(flight.item->entry.path) + " anew more than twice");
       flight.taken = 0;
       refund(flight);
       return begun().restart();
     case MessageType::file:
     case MessageType::end: return finish_file(worker, frame.payload, id, flight);
     case MessageType::failed: return fail_file(worker, frame.payload, id, flight);
-    default: reject("sent a message that is not an answer to a fetch");
+    default: reject_client("sent a message that is not an answer to a fetch");
   }
 }
 
 void Pipeline::finish_file(Worker& worker, std::string_view payload, std::uint32_t id, Flight& flight) {
   FetchedFile file = get_fetched_file(payload);
   Entry& entry = flight.item->entry;
-  if (file.stat.type != entry.stat.type) reject("answered with another type than it listed");
+  if (file.stat.type != entry.stat.type) reject_client("answered with another type than it listed");
   const bool streamed = worker.sinks.contains(id);
   if ((file.content == Content::streamed) != streamed && file.stat.type == FileType::regular && !(streamed && file.content == Content::same))
-    reject("closed a file that it did not begin");
+    reject_client("closed a file that it did not begin");
   if (flight.predecessor_damaged) return retry_whole(worker, id, flight);
   if (file.stat.type == FileType::regular && file.stat.size > flight.charged) charge(flight, file.stat.size - flight.charged);
   entry.stat = file.stat;
@@ -306,7 +303,7 @@ void Pipeline::finish_file(Worker& worker, std::string_view payload, std::uint32
       if (!place_regular(worker, file, id, flight)) return retry_whole(worker, id, flight);
       break;
     case FileType::symlink:
-      if (entry.details.link_target.empty()) reject("sent a symbolic link without a target");
+      if (entry.details.link_target.empty()) reject_client("sent a symbolic link without a target");
       worker.make_room(*flight.item);
       worker.builder().make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
       break;
@@ -323,7 +320,7 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
   const bool known = takes_known(flight) && *flight.before->digest == *file.digest && flight.before->stat.size == file.stat.size;
 
   if (file.content == Content::same) {
-    if (!known) reject("claims content that was never offered");
+    if (!known) reject_client("claims content that was never offered");
     if (worker.sinks.erase(id) > 0) worker.builder().remove_file(path);
     return take_over(worker, *flight.item, *flight.before);
   }
@@ -345,7 +342,7 @@ bool Pipeline::place_regular(Worker& worker, const FetchedFile& file, std::uint3
       return take_over(worker, *flight.item, *flight.before);
     }
   }
-  if (digest != *file.digest) reject("sent content of /" + escape(path) + " that does not fit the digest it sent with it");
+  if (digest != *file.digest) reject_client("sent content of /" + escape(path) + " that does not fit the digest it sent with it");
   ++new_files_;
   new_bytes_ += file.stat.size;
   ++progress_.received_files;

@@ -19,6 +19,7 @@
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/folder.hpp"
+#include "wire/reject.hpp"
 
 namespace syncropy {
 namespace {
@@ -29,10 +30,6 @@ constexpr std::uint64_t delta_threshold = 4U << 20;
 // the whole manifest costs more than transferring them.
 constexpr std::uint64_t moved_files = 64, moved_bytes = 1U << 20;
 constexpr std::size_t fetch_payload = 256U << 10;
-
-[[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
-}
 
 class Planner {
  public:
@@ -131,12 +128,12 @@ class Planner {
   // What a hostile agent could do with a listing: names twice or out of order, a file with something in it, no end.
   void check(const ListedEntry& listed) {
     if (listed_ == 0) {
-      if (!listed.path.empty() || listed.stat.type != FileType::folder) reject("began its listing with something else than the root folder");
+      if (!listed.path.empty() || listed.stat.type != FileType::folder) reject_client("began its listing with something else than the root folder");
     } else {
-      if (compare_paths(last_path_, listed.path) >= 0) reject("listed /" + escape(listed.path) + " out of order");
+      if (compare_paths(last_path_, listed.path) >= 0) reject_client("listed /" + escape(listed.path) + " out of order");
       const std::string_view parent = parent_of(listed.path);
       const bool on_the_way = parent.empty() || folder_ == parent || (folder_.size() > parent.size() && folder_.starts_with(parent) && folder_[parent.size()] == '/');
-      if (!on_the_way) reject("listed /" + escape(listed.path) + " in a folder that it did not list");
+      if (!on_the_way) reject_client("listed /" + escape(listed.path) + " in a folder that it did not list");
     }
     last_path_ = listed.path;
     if (listed.stat.type == FileType::folder) folder_ = listed.path;
@@ -299,8 +296,8 @@ class Planner {
   }
 
   void end_listing(std::uint64_t entries) {
-    if (entries != listed_) reject("closed its listing with a count of " + std::to_string(entries) + " where it sent " + std::to_string(listed_));
-    if (listed_ == 0) reject("listed nothing at all");
+    if (entries != listed_) reject_client("closed its listing with a count of " + std::to_string(entries) + " where it sent " + std::to_string(listed_));
+    if (listed_ == 0) reject_client("listed nothing at all");
     while (recycled_ && (have_old_ || before_->next(old_))) {
       remove_old();
       have_old_ = false;
@@ -413,7 +410,7 @@ class Planner {
       const bool was_asked_for = std::any_of(client_.paths.begin(), client_.paths.end(), [&](const std::string& wanted) {
         return wanted == "/" || (problem.path.starts_with(std::string_view(wanted).substr(1)) && (problem.path.size() + 1 == wanted.size() || problem.path[wanted.size() - 1] == '/'));
       });
-      if (problem.of_listing && !was_asked_for) reject("reported a problem with /" + escape(problem.path) + ", which nobody asked for");
+      if (problem.of_listing && !was_asked_for) reject_client("reported a problem with /" + escape(problem.path) + ", which nobody asked for");
       ++problems_;
       on_problem(problem.path, "cannot " + escape(problem.tried) + " /" + escape(problem.path) + " (" + std::strerror(problem.code) + ")");
     }

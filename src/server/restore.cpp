@@ -15,6 +15,7 @@
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "wire/messages.hpp"
+#include "wire/reject.hpp"
 #include "wire/restore-messages.hpp"
 
 namespace syncropy {
@@ -22,17 +23,13 @@ namespace {
 
 constexpr unsigned entries_in_message = 256;
 
-[[noreturn]] void reject(const std::string& why) {
-  throw Error(ExitStatus::protocol, "it " + why, "check that it is a Syncropy of a fitting version");
-}
-
 // What the worker has said and nobody has looked at yet. Its own, for a frame may come while the restore ends.
 class Mailbox {
  public:
   void put(Frame&& frame) {
     const std::lock_guard lock(mutex_);
     bytes_ += frame.payload.size() + sizeof frame;
-    if (bytes_ > most_bytes) reject("says more than a restore can have to tell");
+    if (bytes_ > most_bytes) reject_client("says more than a restore can have to tell");
     frames_.push_back(std::move(frame));
     changed_.notify_one();
   }
@@ -74,7 +71,7 @@ class RestorePass {
   [[nodiscard]] bool begin() {
     worker_.send(MessageType::restore, rules_);
     const Frame frame = next_frame();
-    if (frame.type != MessageType::ready) reject("did not answer the rules of the restore");
+    if (frame.type != MessageType::ready) reject_client("did not answer the rules of the restore");
     return get_restore_ready(frame.payload).target_is_empty;
   }
 
@@ -101,7 +98,7 @@ class RestorePass {
     worker_.queue(MessageType::finish, {});
     worker_.flush();
     while (!is_finished_) take_frames(true);
-    if (!sent_.empty()) reject("finished without an outcome for " + std::to_string(sent_.size()) + " entries");
+    if (!sent_.empty()) reject_client("finished without an outcome for " + std::to_string(sent_.size()) + " entries");
     return counts_;
   }
 
@@ -227,13 +224,13 @@ class RestorePass {
   }
 
   void handle(const Frame& frame) {
-    if (is_finished_) reject("said more after it had finished");
+    if (is_finished_) reject_client("said more after it had finished");
     switch (frame.type) {
       case MessageType::want: {
         for (std::uint32_t id : get_wants(frame.payload)) {
           const auto found = sent_.find(id);
           if (found == sent_.end() || found->second.entry.stat.type != FileType::regular || found->second.asked || rules_.dry_run)
-            reject("wants content of what it was not sent, or wants it twice");
+            reject_client("wants content of what it was not sent, or wants it twice");
           found->second.asked = true;
           wanted_.push_back(id);
         }
@@ -244,7 +241,7 @@ class RestorePass {
         while (!in.at_end()) {
           const EntryOutcome message = get_entry_outcome(in);
           const auto found = sent_.find(message.id);
-          if (found == sent_.end()) reject("has an outcome for what it was not sent");
+          if (found == sent_.end()) reject_client("has an outcome for what it was not sent");
           if (found->second.entry.stat.type != FileType::folder) --in_flight_;
           const Sent sent = std::move(found->second);
           sent_.erase(found);
@@ -259,7 +256,7 @@ class RestorePass {
         return;
       }
       case MessageType::finished: is_finished_ = true; return;
-      default: reject("sent a message that has no place in a restore");
+      default: reject_client("sent a message that has no place in a restore");
     }
   }
 

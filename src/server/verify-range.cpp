@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "model/entry.hpp"
 #include "repository/manifest-store.hpp"
 #include "repository/tree.hpp"
 #include "util/error.hpp"
@@ -14,10 +15,6 @@
 
 namespace syncropy {
 namespace {
-
-bool is_at_or_below(std::string_view path, std::string_view folder) {
-  return folder.empty() || path == folder || (path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/');
-}
 
 // What a folder that cannot be opened says about itself.
 StoredState unopened(int code, const std::string& path) {

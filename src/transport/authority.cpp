@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "transport/certificate.hpp"
 #include "transport/gnutls.hpp"
 #include "util/escape.hpp"
 
@@ -86,13 +87,6 @@ void set_key_ids(gnutls_x509_crt_t certificate, const Digest& own, const Digest&
   constexpr std::size_t size = 20;
   check_gnutls(gnutls_x509_crt_set_subject_key_id(certificate, own.data(), size), "mark a certificate");
   check_gnutls(gnutls_x509_crt_set_authority_key_id(certificate, issuer.data(), size), "mark a certificate");
-}
-
-Digest key_id_of(gnutls_x509_crt_t certificate) {
-  Digest id{};
-  std::size_t size = id.size();
-  check_gnutls(gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id.data(), &size), "take a key's digest");
-  return id;
 }
 
 }  // namespace

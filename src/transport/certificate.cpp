@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "model/dataset.hpp"
+#include "transport/gnutls.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/fd.hpp"
@@ -115,6 +116,13 @@ std::string describe_validity(gnutls_x509_crt_t certificate) {
   if (validity_of(certificate) == Validity::not_yet)
     return "is not valid before " + format_time(gnutls_x509_crt_get_activation_time(certificate)) + " (this machine's clock says " + format_time(std::time(nullptr)) + ")";
   return "expired on " + format_time(gnutls_x509_crt_get_expiration_time(certificate));
+}
+
+Digest key_id_of(gnutls_x509_crt_t certificate) {
+  Digest id{};
+  std::size_t size = id.size();
+  check_gnutls(gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id.data(), &size), "take a key's digest");
+  return id;
 }
 
 std::string serial_of(gnutls_x509_crt_t certificate) {

@@ -25,6 +25,8 @@ using Certificate = std::unique_ptr<std::remove_pointer_t<gnutls_x509_crt_t>, Ce
 // The bytes of a file of keys or certificates, with the errors of load_certificates.
 [[nodiscard]] std::string load_pem(const std::string& file, std::string_view what);
 
+// The SHA-256 of its public key (RFC 5280, 4.2.1.2, with that digest).
+[[nodiscard]] Digest key_id_of(gnutls_x509_crt_t certificate);
 [[nodiscard]] std::string der_of(gnutls_x509_crt_t certificate);
 // DNS names, else the common name; not escaped, at most 100.
 [[nodiscard]] std::vector<std::string> names_of(gnutls_x509_crt_t certificate);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "transport/certificate.hpp"
 #include "transport/gnutls.hpp"
 #include "transport/tls-stream.hpp"
 
@@ -37,13 +38,6 @@ Anchors chain_of(gnutls_session_t session) {
   for (unsigned i = 0; links != nullptr && i < std::min(count, most_links); ++i)
     if (Certificate link = import_der(links[i])) chain.push_back(std::move(link));
   return chain;
-}
-
-Digest key_id_of(gnutls_x509_crt_t certificate) {
-  Digest id{};
-  std::size_t size = id.size();
-  check_gnutls(gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id.data(), &size), "take a key's digest");
-  return id;
 }
 
 // By signature and constraints alone: times are looked at where they can be told.

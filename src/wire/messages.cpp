@@ -5,19 +5,16 @@
 
 #include "model/codec.hpp"
 #include "model/limits.hpp"
+#include "wire/payload.hpp"
 
 namespace syncropy {
 namespace {
-
-ByteReader reader_of(std::string_view payload, std::string_view subject) { return {payload, ExitStatus::protocol, subject}; }
 
 bool get_bool(ByteReader& in) {
   const std::uint8_t value = in.byte();
   if (value > 1) in.reject("holds a truth value of " + std::to_string(value));
   return value == 1;
 }
-
-std::uint32_t get_u32(ByteReader& in) { return static_cast<std::uint32_t>(in.unsigned_at_most(UINT32_MAX)); }
 
 void put_digest(ByteWriter& out, const std::optional<Digest>& digest) {
   out.put_byte(digest ? 1 : 0);

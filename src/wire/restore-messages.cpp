@@ -3,13 +3,10 @@
 #include "model/codec.hpp"
 #include "model/limits.hpp"
 #include "wire/messages.hpp"
+#include "wire/payload.hpp"
 
 namespace syncropy {
 namespace {
-
-ByteReader reader_of(std::string_view payload, std::string_view subject) { return {payload, ExitStatus::protocol, subject}; }
-
-std::uint32_t get_u32(ByteReader& in) { return static_cast<std::uint32_t>(in.unsigned_at_most(UINT32_MAX)); }
 
 std::uint8_t get_byte_at_most(ByteReader& in, std::uint8_t most) {
   const std::uint8_t value = in.byte();
