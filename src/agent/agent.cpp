@@ -25,6 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds status_interval{1};
 constexpr std::chrono::milliseconds breath{100};  // after a failure to accept
+constexpr const char* way_out = "Once no connection is held this agent ends, for its key is a credential, and the next one has the new one for certain";
 
 Fd block_signals() {
   sigset_t set;
@@ -71,7 +72,7 @@ class Daemon {
       tell_status(alarm);
       if (may_idle()) {
         // Nothing is held, and nothing is accepted from here on: what arrives waits in the socket.
-        if (replaced() || Clock::now() >= idle_end()) break;
+        if (replaced() || outdated_ || Clock::now() >= idle_end()) break;
         if (setup_.terms->policy.idle_exit > 0) alarm.at(idle_end());
       }
       if (!wait(alarm)) break;
@@ -132,11 +133,15 @@ class Daemon {
 
   void reload() {
     notify_reloading();
+    // Who reloads has looked whether all is well (ExecReload=): then it is what this process was handed that is too old, if anything is wrong.
+    outdated_ = setup_.exit_when_idle && setup_.terms->handed_over;
     try {
       setup_.terms = setup_.reload();
-      log(Priority::info, "read policy and certificates anew; connections under way keep the old ones");
+      outdated_ = outdated_ || (setup_.exit_when_idle && setup_.terms->handed_over);
+      log(Priority::info, std::string("read policy and certificates anew; connections under way keep the old ones") + (outdated_ ? std::string(". ") + way_out : ""));
     } catch (const Error& error) {
-      log(Priority::error, "policy and certificates stay as they were: " + error.line(), {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::reload_refused);
+      log(Priority::error, "policy and certificates stay as they were: " + error.line() + (outdated_ ? std::string(". ") + way_out : ""),
+          {{"SYNCROPY_STATUS", std::to_string(static_cast<int>(error.status()))}}, message_id::reload_refused);
     }
     notify_ready();
   }
@@ -164,7 +169,7 @@ class Daemon {
   Connections connections_;
   std::optional<Clock::duration> watchdog_;
   Clock::time_point last_sign_{}, next_status_{}, idle_since_ = Clock::now();
-  bool told_of_none_ = false;
+  bool told_of_none_ = false, outdated_ = false;
 };
 
 }  // namespace

@@ -26,7 +26,9 @@ struct AgentSetup {
 // that, so one that comes then waits in the listening socket for the next agent. Once an upgrade has put another program in place of this one, it is
 // idle as soon as no connection is held: what is under way ends with the program it began with, and the next connection finds the new one.
 //
-// SIGHUP reads policy and certificates anew, for connections from then on. Where they are wrong, the old ones stay, and one error says so.
+// SIGHUP reads policy and certificates anew, for connections from then on. Where they are wrong, the old ones stay, and one error says so. Not every
+// service manager hands credentials over anew for that: an agent with such a key that hears SIGHUP is idle as soon as no connection is held, too,
+// whatever `idle_exit` says, and the next one has the new key for certain.
 //
 // The service manager hears READY, RELOADING and STOPPING, a status once a second while connections are served, and, where it wants one
 // (WatchdogSec=), a sign of life every time round the loop that accepts. It stands for that loop and nothing else: a session that makes no progress

@@ -22,6 +22,7 @@ namespace syncropy {
 struct AgentTerms {
   AgentPolicy policy;
   std::optional<TlsCredentials> tls;  // none: only plain connections
+  bool handed_over = false;           // a key or certificate among it is a credential, which may be as old as this process
 };
 
 // One connection, from its greeting to its end: serve_session, or that of a restore worker.

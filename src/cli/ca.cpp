@@ -83,8 +83,8 @@ void write_where_configured(const IdentityPlace& place, const std::string& list)
 ExitStatus verb_ca_init(const CaArguments& arguments) {
   const std::vector<std::string> names = checked_names(arguments.names);
   const IdentityPlace place = place_of(arguments);
-  if (!arguments.force && ::access(place.key_file.c_str(), F_OK) == 0)
-    throw Error(ExitStatus::conflict, "this server has a key already: " + escape(place.key_file), "--force replaces it, and keeps the old one beside it as NAME.old");
+  if (!arguments.force && ::access(place.kept_in().c_str(), F_OK) == 0)
+    throw Error(ExitStatus::conflict, "this server has a key already: " + escape(place.kept_in()), "--force replaces it, and keeps the old one beside it as NAME.old");
   prepare_place(place);
   make_ca_folder(arguments.folder);
   Identity identity;

@@ -14,6 +14,7 @@
 #include "sd/message-ids.hpp"
 #include "util/acting-as.hpp"
 #include "util/escape.hpp"
+#include "util/spawn.hpp"
 
 namespace syncropy {
 namespace {
@@ -57,6 +58,13 @@ std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
+// One that runs, for its policy says 'idle_exit: 0' or because it serves: it takes the new pair as soon as it holds no connection.
+void tell_agent() {
+  if (::access("/run/systemd/system", F_OK) != 0) return;
+  if (!run_to_success({"systemctl", "--quiet", "try-reload-or-restart", "syncropy-agent.service"}))
+    log(Priority::warning, "an agent that runs goes on with the old certificate, for it could not be told of the new one: see why with 'syncropy-agent --check', then 'systemctl reload syncropy-agent.service'");
+}
+
 }  // namespace
 
 int enroll_agent(int argc, char** argv) {
@@ -83,7 +91,7 @@ int enroll_agent(int argc, char** argv) {
   if (keep_policy) terms.policy.clear();
   const Enrolled enrolled = enrol_machine(terms);
   fmt::print("enrolled as {}, until {} (renewed before that by syncropy-renew.timer)\n", listed(enrolled.names), format_time(enrolled.expires));
-  fmt::print("{:<12}{}\n{:<12}{}, {}\n", "key", terms.place.key_file, "certificates", " " + terms.place.certificate_file(), terms.place.root_file());
+  fmt::print("{:<12}{}\n{:<12}{}, {}\n", "key", terms.place.kept_in(), "certificates", " " + terms.place.certificate_file(), terms.place.root_file());
   if (terms.policy.empty()) fmt::print("policy      as it was; it has to say: sslpem: {}, sslca: {}, servers: [{}]\n", terms.place.setting(), terms.place.root_file(), listed(enrolled.servers));
   else fmt::print("policy      {}: admits {} and nobody else\n", terms.policy, listed(enrolled.servers));
   if (!place.keys.empty()) return 0;
@@ -106,6 +114,7 @@ int renew_agent_certificate(int argc, char** argv) {
     }
     log(Priority::notice, "the certificate is renewed by " + escape(renewed.service) + ": " + renewed.serial + ", until " + format_time(renewed.expires),
         {{"SYNCROPY_SERIAL", renewed.serial}}, message_id::certificate_renewed);
+    if (place.keys.empty()) tell_agent();
     return 0;
   } catch (const Error& error) {
     return report_failure("syncropy-agent", error, message_id::certificate_not_renewed);

@@ -4,6 +4,9 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "agent/agent.hpp"
 #include "agent/hook.hpp"
 #include "agent/session.hpp"
@@ -81,6 +84,10 @@ std::shared_ptr<const AgentTerms> load_terms(const Arguments& arguments) {
     if (policy.ssl_ca.empty() && policy.pins.empty()) policy.pins = {policy.ssl_certificate};
   }
   if (!policy.ssl_certificate.empty()) terms->tls.emplace(TlsFiles{policy.ssl_certificate, policy.ssl_key, policy.ssl_password, policy.ssl_ca, policy.pins, policy.ssl_revoked});
+  const char* handed = std::getenv("CREDENTIALS_DIRECTORY");
+  auto is_handed = [&](const std::string& file) { return handed != nullptr && file.starts_with(std::string(handed) + "/"); };
+  for (const std::string& file : {policy.ssl_certificate, policy.ssl_key, policy.ssl_ca, policy.ssl_revoked}) terms->handed_over |= is_handed(file);
+  terms->handed_over |= std::any_of(policy.pins.begin(), policy.pins.end(), is_handed);
   return terms;
 }
 

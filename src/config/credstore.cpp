@@ -1,26 +1,24 @@
 #include "config/credstore.hpp"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <map>
 #include <mutex>
-#include <vector>
 
 #include "config/keys.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/fd.hpp"
 #include "util/file.hpp"
+#include "util/spawn.hpp"
 
 namespace syncropy {
 namespace {
 
-constexpr const char* decrypts = "systemd-creds";
+constexpr const char* tool = "systemd-creds";
 
 bool is_there(const std::string& file) { return ::access(file.c_str(), F_OK) == 0; }
 
@@ -31,29 +29,23 @@ void copy(const std::string& file, int to) {
 }
 
 void decrypt(const std::string& file, const std::string& name, int to) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO);
-  sigset_t none;
-  sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  std::vector<std::string> words{decrypts, "decrypt", "--name=" + name, file, "-"};
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t child = 0;
-  const int code = ::posix_spawnp(&child, decrypts, &actions, &attributes, arguments.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  int status = 0;
-  if (code == 0)
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (code != 0 || status != 0)
+  if (!run_to_success({tool, "decrypt", "--name=" + name, file, "-"}, -1, to))
     throw Error(ExitStatus::config, "systemd-creds could not decrypt " + escape(file),
                 "it is decrypted on the machine that it was encrypted on, and under the name '" + escape(name) + "' alone; make it anew from the original");
+}
+
+Fd file_in_memory() {
+  Fd memory(::memfd_create("credential", MFD_CLOEXEC));
+  if (!memory) throw_errno(ExitStatus::internal, "make", "a file in memory");
+  return memory;
+}
+
+// What systemd-creds 252 has a credential begin with, in Base64: an identifier of the key. Another one leaves the choice to systemd-creds.
+std::string_view key_of(std::string_view encrypted) {
+  if (encrypted.starts_with("Whxqht+dQJax1aZeCGLxm")) return "host";
+  if (encrypted.starts_with("DHzAexF2RZGcSwvqCLwg/")) return "tpm2";
+  if (encrypted.starts_with("k6iUCUh0RJCQyvL8k8q1U")) return "host+tpm2";
+  return "auto";
 }
 
 }  // namespace
@@ -69,13 +61,24 @@ std::optional<std::string> credential_in_store(const std::string& name, const st
     if (!has_plain && !has_encrypted) return std::nullopt;
     if (has_plain && has_encrypted)
       throw Error(ExitStatus::config, "there are both " + escape(plain_file) + " and " + escape(encrypted_file), "remove the one that is not meant");
-    Fd memory(::memfd_create("credential", MFD_CLOEXEC));
-    if (!memory) throw_errno(ExitStatus::internal, "make", "a file in memory");
+    Fd memory = file_in_memory();
     if (has_plain) copy(plain_file, memory.get());
     else decrypt(encrypted_file, name + ".cred", memory.get());
     copied = std::move(memory);
   }
   return "/proc/self/fd/" + std::to_string(copied.get());
+}
+
+std::string encrypted_credential(const std::string& bytes, const std::string& name, std::string_view like) {
+  const Fd plain = file_in_memory(), encrypted = file_in_memory();
+  write_all(plain.get(), bytes, "a file in memory");
+  if (::lseek(plain.get(), 0, SEEK_SET) != 0) throw_errno(ExitStatus::internal, "rewind", "a file in memory");
+  if (!run_to_success({tool, "encrypt", "--with-key=" + std::string(key_of(like)), "--name=" + name, "-", "-"}, plain.get(), encrypted.get()))
+    throw Error(ExitStatus::config, "systemd-creds could not encrypt '" + escape(name) + "'", "see what it says; where it cannot be mended, decrypt the key that is there into /etc/credstore, and remove the encrypted one");
+  if (::lseek(encrypted.get(), 0, SEEK_SET) != 0) throw_errno(ExitStatus::internal, "rewind", "a file in memory");
+  std::string text = read_all(encrypted.get(), limits::encrypted_credential_bytes, ExitStatus::config, "what systemd-creds made of " + name);
+  if (text.empty()) throw Error(ExitStatus::config, "systemd-creds made nothing of '" + escape(name) + "'", "see what it says");
+  return text;
 }
 
 }  // namespace syncropy

@@ -95,7 +95,7 @@ std::string policy_text(const IdentityPlace& place, const std::string& service, 
          "\n"
          "# What may be read, and what may not: nobody needs a copy of the key, for a new one is made with a new token.\n"
          "read: [/]\n"
-         "deny: [" + yaml_quoted(place.key_file) + "]\n"
+         "deny: [" + yaml_quoted(place.key_file) + (place.credential ? ", " + yaml_quoted(place.encrypted_file()) : "") + "]\n"
          "\n"
          "# Whether the server may restore files here, and where; it wants syncropy-restore.socket too.\n"
          "# restore: accept\n"
@@ -147,7 +147,7 @@ std::string format_service_address(const ServiceAddress& address) {
 
 Enrolled enrol_machine(const EnrolmentTerms& terms) {
   const std::string where = format_service_address(terms.service);
-  for (const std::string& file : {terms.place.key_file, terms.policy})
+  for (const std::string& file : {terms.place.kept_in(), terms.policy})
     if (!terms.replace && !file.empty() && is_there(file))
       throw Error(ExitStatus::conflict, "there is " + escape(file) + " already", "--force replaces key, certificates and policy, and keeps the old ones beside them as NAME.old");
   prepare_place(terms.place);
@@ -176,7 +176,7 @@ Renewed renew_machine(const IdentityPlace& place, bool force, std::time_t now) {
   prepare_place(place);
   const PrivateKey key;
   TlsFiles own;
-  own.certificate = own.key = place.key_file;
+  own.certificate = own.key = place.readable();
   own.ca = place.root_file();
   EnrolmentChannel channel = connect_to_enrolment(connect_to_service(service), own, stall_seconds);
   ByteWriter request;

@@ -35,7 +35,7 @@ struct Enrolled {
 };
 
 // Looks first whether everything can be written, then asks; so what fails leaves the token as good as it was, unless the connection is cut while the
-// answer is under way. Throws Error: conflict (a key or a policy is there, without `replace`; a key lies encrypted), refused (the token or the
+// answer is under way. Throws Error: conflict (a key or a policy is there, without `replace`; a key is there both plain and encrypted), refused (the token or the
 // service is not the right one), unavailable, protocol, io.
 [[nodiscard]] Enrolled enrol_machine(const EnrolmentTerms& terms);
 

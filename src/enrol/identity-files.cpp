@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "config/credstore.hpp"
 #include "config/settings.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
@@ -15,7 +16,7 @@
 namespace syncropy {
 namespace {
 
-constexpr const char *credstore = "/etc/credstore", *encrypted_credstore = "/etc/credstore.encrypted";
+constexpr const char *credstore = "/etc/credstore", *encrypted_store = ".encrypted", *encrypted_suffix = ".cred";
 constexpr std::size_t pem_bytes = 1U << 20;
 constexpr unsigned most_kept = 1'000;
 
@@ -45,7 +46,19 @@ void put_file(const std::string& file, const std::string& bytes, unsigned mode, 
   replace_file(folder.get(), name_part(file), bytes, mode, owner);
 }
 
+// As it is in the place: for the same name, and by the same kind of key.
+std::string encrypted(const std::string& bytes, const IdentityPlace& place) {
+  const std::string file = place.encrypted_file();
+  return encrypted_credential(bytes, name_part(file), read_file(AT_FDCWD, file, limits::encrypted_credential_bytes, ExitStatus::config));
+}
+
 }  // namespace
+
+std::string IdentityPlace::encrypted_file() const { return folder_part(key_file) + encrypted_store + "/" + name_part(key_file) + encrypted_suffix; }
+
+bool IdentityPlace::is_encrypted() const { return credential && is_there(encrypted_file()); }
+
+std::string IdentityPlace::readable() const { return is_encrypted() ? credential_in_store(name_part(key_file), folder_part(key_file), folder_part(encrypted_file())).value() : key_file; }
 
 std::string IdentityPlace::setting() const { return credential ? "credential:" + name_part(key_file) : key_file; }
 
@@ -59,18 +72,27 @@ IdentityPlace place_in(const std::string& folder, const std::string& name, std::
 
 void prepare_place(const IdentityPlace& place) {
   make_folder(place.folder, 0755);
-  make_folder(folder_part(place.key_file), place.credential ? 0700 : 0755);
-  if (const std::string encrypted = std::string(encrypted_credstore) + "/" + name_part(place.key_file) + ".cred"; place.credential && is_there(encrypted))
-    throw Error(ExitStatus::conflict, "there is an encrypted key, " + escape(encrypted), "it cannot be replaced by itself: remove it, do this again, and encrypt the new one (syncropy-agent.yaml(5))");
-  for (const std::string& folder : {place.folder, folder_part(place.key_file)})
+  if (place.is_encrypted()) {
+    if (is_there(place.key_file)) throw Error(ExitStatus::conflict, "there are both " + escape(place.key_file) + " and " + escape(place.encrypted_file()), "remove the one that is not meant");
+    static_cast<void>(encrypted("an attempt", place));
+  } else {
+    make_folder(folder_part(place.key_file), place.credential ? 0700 : 0755);
+  }
+  for (const std::string& folder : {place.folder, folder_part(place.kept_in())})
     if (::access(folder.c_str(), W_OK | X_OK) != 0) throw_errno(ExitStatus::io, "write to", folder, "run this as root, or name another place with --keys FOLDER");
 }
 
 void write_identity(const IdentityPlace& place, const Identity& identity, bool keep_old) {
-  if (keep_old)
-    for (const std::string& file : {place.key_file, place.certificate_file(), place.root_file(), place.revoked_file()}) set_aside(file);
+  const std::string key_file = place.kept_in();
   std::string both = identity.key + identity.certificate;
-  put_file(place.key_file, both, 0600, place.owner);
+  if (place.is_encrypted()) {
+    const std::string text = encrypted(both, place);
+    wipe(both);
+    both = text;
+  }
+  if (keep_old)
+    for (const std::string& file : {key_file, place.certificate_file(), place.root_file(), place.revoked_file()}) set_aside(file);
+  put_file(key_file, both, 0600, place.owner);
   wipe(both);
   put_file(place.certificate_file(), identity.certificate, 0644);
   put_file(place.root_file(), identity.root, 0644);

@@ -2,7 +2,8 @@
 // Where a machine's key and certificates lie, on the server and on a client alike, and how they get there: never half, never readable for
 // others for a moment, and what a person put there is not lost.
 //
-//   KEY_FILE          key and certificate in one file (`sslpem`), so that a renewal replaces both in one step; 0600
+//   KEY_FILE          key and certificate in one file (`sslpem`), so that a renewal replaces both in one step; 0600. Where a person has put it into
+//                     /etc/credstore.encrypted instead, it is encrypted again, and stays there.
 //   FOLDER/NAME.crt   the certificate once more, for people
 //   FOLDER/ca.crt     the root; FOLDER/ca.crl what it has revoked. A client's are called agent-ca.*: a server that is its own client has both,
 //                     and its lists are not the same.
@@ -22,6 +23,13 @@ struct IdentityPlace {
   std::optional<FileOwner> owner;   // of the key; else who writes it
   bool credential = false;          // systemd hands the key over by its name
 
+  // Of a credential: where it lies instead, when it is kept encrypted.
+  [[nodiscard]] std::string encrypted_file() const;
+  [[nodiscard]] bool is_encrypted() const;
+  // The one of the two that is there, or is to be.
+  [[nodiscard]] std::string kept_in() const { return is_encrypted() ? encrypted_file() : key_file; }
+  // Where this process can read key and certificate: KEY_FILE, or a decrypted copy in memory. Throws Error(config).
+  [[nodiscard]] std::string readable() const;
   // What a configuration says for it: "credential:syncropy-agent.key", or the file.
   [[nodiscard]] std::string setting() const;
   [[nodiscard]] std::string certificate_file() const { return folder + "/" + name + ".crt"; }
@@ -34,8 +42,8 @@ struct IdentityPlace {
 // Everything in one folder, for machines without systemd.
 [[nodiscard]] IdentityPlace place_in(const std::string& folder, const std::string& name, std::optional<FileOwner> owner);
 
-// Makes the folders where they are missing, and throws Error where what write_identity writes could not be written, or where the key lies
-// encrypted beside: before anything is asked for that cannot be asked for twice.
+// Makes the folders where they are missing, and throws Error where what write_identity writes could not be written, or not be encrypted: before
+// anything is asked for that cannot be asked for twice.
 void prepare_place(const IdentityPlace& place);
 // `keep_old`: what is there already goes to NAME.old first. Otherwise it is replaced, the key file in one step.
 void write_identity(const IdentityPlace& place, const Identity& identity, bool keep_old);

@@ -255,11 +255,14 @@ def test_keys_as_credentials(machine, kind):
         machine.run(f"runuser -u syncropy -- /usr/local/bin/syncropy -c quickstart restore --target /srv/back-{kind} {client} {DATA}/one")
         assert machine.output(f"cat /srv/back-{kind}{DATA}/one") == "one\n"
         process = machine.show("MainPID")
-        machine.run("systemctl reload syncropy-agent.service")
         assert "syncropy-agent.key" in machine.output(f"ls /proc/{process}/root/run/credentials/syncropy-agent.service")
         # No argument, no environment, no file that everybody can read, of whatever runs or has run here.
         assert machine.leaks("/root/secret") == ""
         assert machine.run(f"runuser -u nobody -- cat /run/credentials/syncropy-agent.service/syncropy-agent.key*", check=False).returncode != 0
+        # Reloaded, an agent that serves nobody makes way for one that is handed what is there now.
+        machine.run("systemctl reload syncropy-agent.service")
+        machine.wait_for("test $(systemctl show -P MainPID syncropy-agent.service) = 0", "it makes way")
+        machine.run("systemctl start syncropy-server@quickstart-hourly")
     finally:
         machine.run(f"mv /root/agent.key {KEYS}/agent.key; rm -rf /etc/credstore /etc/credstore.encrypted; systemctl stop syncropy-restore.socket")
 

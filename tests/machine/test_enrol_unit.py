@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -69,8 +70,8 @@ def test_enrolled_renewed_and_revoked(machine):
 
 def test_secrets_are_their_owners_alone(machine):
     assert machine.output("find /etc/syncropy /var/lib/syncropy-ca /etc/credstore -type f -name '*.key*' ! -perm 0600") == ""
-    assert machine.output("grep -rl 'PRIVATE KEY' /etc/syncropy /var/lib/syncropy-ca /var/lib/syncropy /etc/credstore").split() == [
-        "/var/lib/syncropy-ca/ca.key", "/etc/credstore/syncropy-agent.key", "/etc/credstore/syncropy-server.key"]
+    assert sorted(machine.output("grep -rl 'PRIVATE KEY' /etc/syncropy /var/lib/syncropy-ca /var/lib/syncropy /etc/credstore").split()) == [
+        "/etc/credstore/syncropy-agent.key", "/etc/credstore/syncropy-server.key", "/var/lib/syncropy-ca/ca.key"]
     for user in ("syncropy", "syncropy-agent", "nobody"):
         assert machine.run(f"runuser -u {user} -- ls /var/lib/syncropy-ca", check=False).returncode != 0
     assert machine.run("runuser -u syncropy-ca -- cat /etc/credstore/syncropy-server.key", check=False).returncode != 0
@@ -86,3 +87,67 @@ def test_a_flood_does_not_close_the_socket(machine):
     machine.run("syncropy enroll -q web1 >/root/token && for i in $(seq 50); do syncropy-agent enroll --force --keep-policy localhost - </root/token && exit 0; sleep 0.1; done; exit 1")
     machine.run("systemctl stop syncropy-agent.service; systemctl start syncropy-server@prod-hourly && syncropy status")
     assert machine.output("systemctl list-units --failed --plain --no-legend 'syncropy-enroll*'") == ""
+
+
+def serial_of(machine, source):
+    return machine.output(f"{source} | openssl x509 -noout -serial")
+
+
+SHOWN, KEPT = "openssl s_client -connect localhost:4444 </dev/null 2>/dev/null", "cat /etc/syncropy/keys/agent.crt"
+
+
+def test_an_agent_that_always_runs_takes_the_new_pair_and_cuts_nobody(machine):
+    machine.run("echo 'idle_exit: 0' >>/etc/syncropy/agent.yaml && systemctl stop syncropy-agent.service")
+    machine.put("/etc/syncropy/hooks.d/hold", "#!/bin/bash\ntouch /var/lib/syncropy-agent/held\nwhile [[ -e /var/lib/syncropy-agent/held ]]; do sleep 0.05; done\n", 0o755)
+    machine.run("sed 's/^    path:/    pre_command: hold\\n&/' /etc/syncropy/prod.yaml >/etc/syncropy/held.yaml && systemctl start --no-block syncropy-server@held-hourly")
+    machine.run("until [[ -e /var/lib/syncropy-agent/held ]]; do sleep 0.05; done", timeout=20)
+    process, old = machine.output("systemctl show -P MainPID syncropy-agent"), serial_of(machine, KEPT)
+    machine.run("systemctl start syncropy-renew.service")
+    assert machine.output("systemctl show -P MainPID syncropy-agent") == process
+    assert "activating" in machine.output("systemctl is-active syncropy-server@held-hourly", check=False)
+    machine.run("rm /var/lib/syncropy-agent/held && until systemctl show -P SubState syncropy-server@held-hourly | grep -qx -e dead -e failed; do sleep 0.05; done", timeout=20)
+    assert machine.output("systemctl show -P Result syncropy-server@held-hourly").strip() == "success"
+    machine.run("until [[ $(systemctl show -P MainPID syncropy-agent) = 0 ]]; do sleep 0.05; done", timeout=10)
+    assert serial_of(machine, SHOWN) == serial_of(machine, KEPT) != old
+    # That one stays, as the policy says, and makes way at once when nobody is served.
+    machine.run("systemctl start syncropy-renew.service && until [[ $(systemctl show -P MainPID syncropy-agent) = 0 ]]; do sleep 0.05; done", timeout=20)
+    machine.run("systemctl start syncropy-server@prod-hourly")
+    assert serial_of(machine, SHOWN) == serial_of(machine, KEPT)
+
+
+def test_encrypted_keys_stay_encrypted(machine):
+    """From a plain pair, as syncropy-enroll(7) has it; then renewed by both units."""
+    keys = {side: f"/etc/credstore.encrypted/syncropy-{side}.key.cred" for side in ("agent", "server")}
+    machine.run("mkdir -p -m 0700 /etc/credstore.encrypted && cd /etc/credstore && for key in syncropy-agent.key syncropy-server.key; do"
+                " systemd-creds encrypt --with-key=host $key ../credstore.encrypted/$key.cred && rm $key*; done")
+    before = {side: (machine.output(f"cat {key}"), serial_of(machine, f"cat /etc/syncropy/keys/{side}.crt")) for side, key in keys.items()}
+    machine.run("systemctl start syncropy-renew.service syncropy-ca.service")
+    for side, key in keys.items():
+        # By the same key as the one before: the machine's.
+        text = machine.output(f"cat {key}")
+        assert text != before[side][0] and text[:20] == before[side][0][:20] and machine.output(f"stat -c '%a %U' {key}") == "600 root\n"
+        new = serial_of(machine, f"systemd-creds decrypt --name=syncropy-{side}.key.cred {key} -")
+        assert new == serial_of(machine, f"cat /etc/syncropy/keys/{side}.crt") != before[side][1]
+        machine.run(f"umask 077; systemd-creds decrypt --name=syncropy-{side}.key.cred {key} - | sed -n 2p >/root/secret; test $(wc -c </root/secret) -gt 40")
+        assert machine.leaks("/root/secret") == ""
+        # Nor is it in any file that was written to the disk since the boot.
+        disk = machine.folder / "layers/up"
+        written = subprocess.run(["grep", "-r", "-s", "-l", "-a", "-F", "-f", disk / "root/secret", disk], stdout=subprocess.PIPE, text=True).stdout
+        assert written.split() == [f"{disk}/root/secret"]
+    assert machine.output("ls /etc/credstore; ls -A /etc/credstore.encrypted").split() == ["syncropy-agent.key.cred", "syncropy-server.key.cred"]
+    # The agent that runs always was handed the plain one, and has given way.
+    machine.run("systemctl start syncropy-server@prod-hourly")
+    assert serial_of(machine, SHOWN) == serial_of(machine, KEPT)
+
+    # Nothing is asked for that could not be kept.
+    issued = machine.output("syncropy ca list")
+    for sabotage in ("mount --bind /bin/false /usr/bin/systemd-creds", "mount --bind /dev/null /usr/bin/systemd-creds"):
+        machine.run(sabotage)
+        for unit in ("syncropy-renew.service", "syncropy-ca.service"):
+            assert machine.run(f"systemctl reset-failed {unit}; systemctl start {unit}", check=False).returncode != 0
+            assert machine.output(f"systemctl show -P ExecMainStatus {unit}").strip() == "78"
+            assert "systemd-creds could not encrypt" in machine.output(f"journalctl -q -b --no-pager -o cat -u {unit} -n 5")
+        machine.run("umount /usr/bin/systemd-creds")
+    assert machine.output("syncropy ca list") == issued
+    machine.run("systemctl reset-failed && systemctl start syncropy-renew.service syncropy-ca.service && systemctl start syncropy-server@prod-hourly")
+    assert machine.run("syncropy-agent enroll localhost - </root/token", check=False).returncode == 6
