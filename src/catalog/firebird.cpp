@@ -135,24 +135,6 @@ class QuietStatus : public Firebird::BaseStatusWrapper<QuietStatus> {
   static void checkException(QuietStatus*) {}
 };
 
-// A parameter block (attachment or transaction).
-class ParameterBlock {
- public:
-  ParameterBlock(Status& status, unsigned kind) : status_(status), builder_(master().getUtilInterface()->getXpbBuilder(&status, kind, nullptr, 0)) {}
-  ~ParameterBlock() { builder_->dispose(); }
-  ParameterBlock(const ParameterBlock&) = delete;
-  ParameterBlock& operator=(const ParameterBlock&) = delete;
-  void put(unsigned char tag) { builder_->insertTag(&status_, tag); }
-  void put(unsigned char tag, int value) { builder_->insertInt(&status_, tag, value); }
-  void put(unsigned char tag, const std::string& value) { builder_->insertString(&status_, tag, value.c_str()); }
-  [[nodiscard]] unsigned size() { return builder_->getBufferLength(&status_); }
-  [[nodiscard]] const unsigned char* bytes() { return builder_->getBuffer(&status_); }
-
- private:
-  Status& status_;
-  Firebird::IXpbBuilder* builder_;
-};
-
 // The bytes of names are taken as they are (utf8_filename); the embedded engine is named, or a colon in a file's path would be read as
 // "HOST:FILE".
 void describe(ParameterBlock& block, const Access& access) {

@@ -62,6 +62,24 @@ class Status : public Firebird::BaseStatusWrapper<Status> {
   Link& link_;
 };
 
+// A block of parameters: of an attachment, a transaction or a service, as `kind` says (IXpbBuilder).
+class ParameterBlock {
+ public:
+  ParameterBlock(Status& status, unsigned kind) : status_(status), builder_(master().getUtilInterface()->getXpbBuilder(&status, kind, nullptr, 0)) {}
+  ~ParameterBlock() { builder_->dispose(); }
+  ParameterBlock(const ParameterBlock&) = delete;
+  ParameterBlock& operator=(const ParameterBlock&) = delete;
+  void put(unsigned char tag) { builder_->insertTag(&status_, tag); }
+  void put(unsigned char tag, int value) { builder_->insertInt(&status_, tag, value); }
+  void put(unsigned char tag, const std::string& value) { builder_->insertString(&status_, tag, value.c_str()); }
+  [[nodiscard]] unsigned size() { return builder_->getBufferLength(&status_); }
+  [[nodiscard]] const unsigned char* bytes() { return builder_->getBuffer(&status_); }
+
+ private:
+  Status& status_;
+  Firebird::IXpbBuilder* builder_;
+};
+
 // Interfaces are reference counted and let go by release(), which does not throw.
 struct Release {
   void operator()(Firebird::IReferenceCounted* interface) const { interface->release(); }

@@ -9,23 +9,6 @@ namespace {
 constexpr std::size_t answer_bytes = 65'000;  // the length in an answer has 16 bits
 constexpr int table_lock_seconds = 10;
 
-class ServiceBlock {
- public:
-  ServiceBlock(Status& status, unsigned kind) : status_(status), builder_(master().getUtilInterface()->getXpbBuilder(&status, kind, nullptr, 0)) {}
-  ~ServiceBlock() { builder_->dispose(); }
-  ServiceBlock(const ServiceBlock&) = delete;
-  ServiceBlock& operator=(const ServiceBlock&) = delete;
-  void put(unsigned char tag) { builder_->insertTag(&status_, tag); }
-  void put(unsigned char tag, int value) { builder_->insertInt(&status_, tag, value); }
-  void put(unsigned char tag, const std::string& value) { builder_->insertString(&status_, tag, value.c_str()); }
-  [[nodiscard]] unsigned size() { return builder_->getBufferLength(&status_); }
-  [[nodiscard]] const unsigned char* bytes() { return builder_->getBuffer(&status_); }
-
- private:
-  Status& status_;
-  Firebird::IXpbBuilder* builder_;
-};
-
 // "inet://host:port/database" is served by "inet://host:port/service_mgr".
 std::string service_address(const Access& access) {
   if (access.embedded) return "service_mgr";
@@ -38,7 +21,7 @@ class Service {
     // The engine's thread may be at its last words when all has been read, and its code must not go away before it.
     if (access.embedded) skip_shutdown_at_exit();
     Status status(link_);
-    ServiceBlock block(status, Firebird::IXpbBuilder::SPB_ATTACH);
+    ParameterBlock block(status, Firebird::IXpbBuilder::SPB_ATTACH);
     block.put(isc_spb_utf8_filename);
     block.put(isc_spb_user_name, access.user);
     if (access.embedded) block.put(isc_spb_config, std::string("Providers=Engine12"));
@@ -55,7 +38,7 @@ class Service {
   template <typename Describe>
   void start(Describe describe) {
     Status status(link_);
-    ServiceBlock block(status, Firebird::IXpbBuilder::SPB_START);
+    ParameterBlock block(status, Firebird::IXpbBuilder::SPB_START);
     describe(block);
     service_->start(&status, block.size(), block.bytes());
   }
@@ -86,7 +69,7 @@ class Service {
 
 void back_up(const Access& access, const std::string& database, const std::function<void(std::string_view)>& take) try {
   Service service(access);
-  service.start([&](ServiceBlock& block) {
+  service.start([&](ParameterBlock& block) {
     block.put(isc_action_svc_backup);
     block.put(isc_spb_dbname, database);
     block.put(isc_spb_bkp_file, std::string("stdout"));
@@ -124,7 +107,7 @@ bool tells_of_damage(std::string_view line) {
 bool validate_alone(const Access& access, const std::string& database, const std::function<void(std::string_view)>& line) {
   try {
     Service service(access);
-    service.start([&](ServiceBlock& block) {
+    service.start([&](ParameterBlock& block) {
       block.put(isc_action_svc_repair);
       block.put(isc_spb_dbname, database);
       block.put(isc_spb_options, isc_spb_rpr_validate_db | isc_spb_rpr_full | isc_spb_rpr_check_db);
@@ -142,7 +125,7 @@ bool validate_alone(const Access& access, const std::string& database, const std
 
 void validate(const Access& access, const std::string& database, const std::function<void(std::string_view)>& line) {
   Service service(access);
-  service.start([&](ServiceBlock& block) {
+  service.start([&](ParameterBlock& block) {
     block.put(isc_action_svc_validate);
     block.put(isc_spb_dbname, database);
     block.put(isc_spb_val_lock_timeout, table_lock_seconds);

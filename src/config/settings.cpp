@@ -24,20 +24,25 @@ struct Parts {
   bool classic = false;
 };
 
+// One of the sections that both forms have by the same name.
+bool take_section(Parts& parts, ConfigNode::Entry& entry) {
+  const auto take = [&](ConfigNode& section, int& line) {
+    section = std::move(entry.value);
+    line = entry.line;
+    return true;
+  };
+  if (entry.key == "general") return take(parts.general, parts.general_line);
+  if (entry.key == "database") return take(parts.database, parts.database_line);
+  if (entry.key == "dataset") return take(parts.dataset, parts.dataset_line);
+  return false;
+}
+
 Parts parts_of_yaml(ConfigNode top, const std::string& file) {
   static const std::vector<std::string_view> known{"general", "database", "dataset", "clients"};
   Parts parts;
   for (ConfigNode::Entry& entry : top.entries) {
-    if (entry.key == "general") {
-      parts.general = std::move(entry.value);
-      parts.general_line = entry.line;
-    } else if (entry.key == "database") {
-      parts.database = std::move(entry.value);
-      parts.database_line = entry.line;
-    } else if (entry.key == "dataset") {
-      parts.dataset = std::move(entry.value);
-      parts.dataset_line = entry.line;
-    } else if (entry.key == "clients") {
+    if (take_section(parts, entry)) continue;
+    if (entry.key == "clients") {
       if (entry.value.kind != ConfigNode::Kind::map && entry.value.kind != ConfigNode::Kind::empty)
         throw config_error(file, entry.line, "'clients' must hold one section for each client", "write 'NAME:' and its keys below, indented");
       parts.clients = std::move(entry.value.entries);
@@ -60,16 +65,8 @@ Parts parts_of_ini(ConfigNode top) {
   parts.classic = true;
   ConfigNode defaults;
   for (ConfigNode::Entry& entry : top.entries) {
-    if (entry.key == "general") {
-      parts.general = std::move(entry.value);
-      parts.general_line = entry.line;
-    } else if (entry.key == "database") {
-      parts.database = std::move(entry.value);
-      parts.database_line = entry.line;
-    } else if (entry.key == "dataset") {
-      parts.dataset = std::move(entry.value);
-      parts.dataset_line = entry.line;
-    } else if (entry.key == "DEFAULT") {
+    if (take_section(parts, entry)) continue;
+    if (entry.key == "DEFAULT") {
       defaults = std::move(entry.value);
     } else {
       parts.clients.push_back(std::move(entry));
