@@ -91,11 +91,11 @@ int enroll_agent(int argc, char** argv) {
   if (keep_policy) terms.policy.clear();
   const Enrolled enrolled = enrol_machine(terms);
   fmt::print("enrolled as {}, until {} (renewed before that by syncropy-renew.timer)\n", listed(enrolled.names), format_time(enrolled.expires));
-  fmt::print("{:<12}{}\n{:<12}{}, {}\n", "key", terms.place.kept_in(), "certificates", " " + terms.place.certificate_file(), terms.place.root_file());
-  if (terms.policy.empty()) fmt::print("policy      as it was; it has to say: sslpem: {}, sslca: {}, servers: [{}]\n", terms.place.setting(), terms.place.root_file(), listed(enrolled.servers));
-  else fmt::print("policy      {}: admits {} and nobody else\n", terms.policy, listed(enrolled.servers));
+  fmt::print("{:<14}{}\n{:<14}{}, {}\n", "key", terms.place.kept_in(), "certificates", terms.place.certificate_file(), terms.place.root_file());
+  if (terms.policy.empty()) fmt::print("policy        as it was; it has to say: sslpem: {}, sslca: {}, servers: [{}]\n", terms.place.setting(), terms.place.root_file(), listed(enrolled.servers));
+  else fmt::print("policy        {}: admits {} and nobody else\n", terms.policy, listed(enrolled.servers));
   if (!place.keys.empty()) return 0;
-  fmt::print("next        systemctl enable --now syncropy-agent.socket syncropy-renew.timer\n");
+  fmt::print("next          systemctl enable --now syncropy-agent.socket syncropy-renew.timer\n");
   return 0;
 }
 

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <initializer_list>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "config/keys.hpp"
 #include "util/error.hpp"
@@ -18,7 +20,12 @@
 namespace syncropy {
 namespace {
 
-constexpr const char* tool = "systemd-creds";
+// Its errors are shown, and not where its own key lies, each time.
+std::vector<std::string> systemd_creds(std::initializer_list<std::string> words) {
+  std::vector<std::string> all{"env", "SYSTEMD_LOG_LEVEL=notice", "systemd-creds"};
+  all.insert(all.end(), words);
+  return all;
+}
 
 bool is_there(const std::string& file) { return ::access(file.c_str(), F_OK) == 0; }
 
@@ -29,7 +36,7 @@ void copy(const std::string& file, int to) {
 }
 
 void decrypt(const std::string& file, const std::string& name, int to) {
-  if (!run_to_success({tool, "decrypt", "--name=" + name, file, "-"}, -1, to))
+  if (!run_to_success(systemd_creds({"decrypt", "--name=" + name, file, "-"}), -1, to))
     throw Error(ExitStatus::config, "systemd-creds could not decrypt " + escape(file),
                 "it is decrypted on the machine that it was encrypted on, and under the name '" + escape(name) + "' alone; make it anew from the original");
 }
@@ -73,7 +80,7 @@ std::string encrypted_credential(const std::string& bytes, const std::string& na
   const Fd plain = file_in_memory(), encrypted = file_in_memory();
   write_all(plain.get(), bytes, "a file in memory");
   if (::lseek(plain.get(), 0, SEEK_SET) != 0) throw_errno(ExitStatus::internal, "rewind", "a file in memory");
-  if (!run_to_success({tool, "encrypt", "--with-key=" + std::string(key_of(like)), "--name=" + name, "-", "-"}, plain.get(), encrypted.get()))
+  if (!run_to_success(systemd_creds({"encrypt", "--with-key=" + std::string(key_of(like)), "--name=" + name, "-", "-"}), plain.get(), encrypted.get()))
     throw Error(ExitStatus::config, "systemd-creds could not encrypt '" + escape(name) + "'", "see what it says; where it cannot be mended, decrypt the key that is there into /etc/credstore, and remove the encrypted one");
   if (::lseek(encrypted.get(), 0, SEEK_SET) != 0) throw_errno(ExitStatus::internal, "rewind", "a file in memory");
   std::string text = read_all(encrypted.get(), limits::encrypted_credential_bytes, ExitStatus::config, "what systemd-creds made of " + name);

@@ -39,6 +39,16 @@ def machine():
         yield booted
 
 
+UNITS = ["syncropy-enroll.socket", "syncropy-enroll@1.service", "syncropy-renew.timer", "syncropy-renew.service", "syncropy-ca.timer", "syncropy-ca.service"]
+
+
+def test_verify_has_nothing_to_say_and_exposure_is_low(machine):
+    assert machine.output(f"systemd-analyze verify {' '.join(UNITS)}") == ""
+    for unit, most in (("syncropy-enroll@1.service", 0.5), ("syncropy-renew.service", 2.0), ("syncropy-ca.service", 1.5)):
+        said = machine.output(f"systemd-analyze security --no-pager {unit}", check=False)
+        assert float(re.search(r"Overall exposure level for \S+: ([\d.]+)", said)[1]) <= most, said
+
+
 def test_enrolled_renewed_and_revoked(machine):
     machine.run("syncropy enroll -q web1 >/root/token && systemctl enable --now --quiet syncropy-agent.socket syncropy-renew.timer")
     machine.run("syncropy-agent enroll localhost - </root/token")
@@ -87,6 +97,14 @@ def test_a_flood_does_not_close_the_socket(machine):
     machine.run("syncropy enroll -q web1 >/root/token && for i in $(seq 50); do syncropy-agent enroll --force --keep-policy localhost - </root/token && exit 0; sleep 0.1; done; exit 1")
     machine.run("systemctl stop syncropy-agent.service; systemctl start syncropy-server@prod-hourly && syncropy status")
     assert machine.output("systemctl list-units --failed --plain --no-legend 'syncropy-enroll*'") == ""
+
+
+def test_an_expired_token_is_one_entry_that_is_explained(machine):
+    machine.run("syncropy enroll --valid 1s -q web2 >/root/expired; sleep 1.1")
+    refused = machine.run("syncropy-agent enroll --force --keep-policy localhost - </root/expired", check=False)
+    assert refused.returncode == 77 and "expired on" in refused.stdout and "syncropy enroll web2" in refused.stdout, refused.stdout
+    told = machine.output(f"journalctl -q -b --no-pager -x -n 1 MESSAGE_ID={message_id('enrolment_refused')}")
+    assert "the token for 'web2' expired on" in told and "A machine was refused a certificate" in told, told
 
 
 def serial_of(machine, source):
