@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <ctime>
 
 #include "util/error.hpp"
@@ -11,7 +13,7 @@ namespace syncropy {
 namespace {
 
 constexpr std::size_t stamp_length = 18;  // 2026-11-22T190500Z
-constexpr unsigned highest_collision = 9'999;
+constexpr std::uint64_t highest_suffix = INT64_MAX - 1;
 
 std::tm utc(std::int64_t seconds) {
   const std::time_t time = seconds;
@@ -50,12 +52,11 @@ bool is_client_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), allowed);
 }
 
-std::string dataset_name(std::int64_t utc_seconds, unsigned collision) {
+std::string dataset_name(std::int64_t utc_seconds, std::uint64_t suffix) {
   const std::tm t = utc(utc_seconds);
   std::string name = fmt::format("{:04}-{:02}-{:02}T{:02}{:02}{:02}Z", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
-  if (collision > highest_collision)
-    throw Error(ExitStatus::internal, "9,999 datasets are named " + name, "set the clock of this machine: it stands still");
-  if (collision > 1) name += fmt::format(".{}", collision);
+  if (suffix > highest_suffix) throw Error(ExitStatus::internal, fmt::format("a dataset would be named {}.{}", name, suffix), "report this as a defect");
+  if (suffix > 1) name += fmt::format(".{}", suffix);
   return name;
 }
 
@@ -76,9 +77,17 @@ std::optional<std::int64_t> dataset_time(std::string_view name) {
   // Only the one spelling of a second is a name: 02-30 and 24:61 normalise to something else, or have no digits.
   if (year < 1 || dataset_name(seconds) != stamp) return std::nullopt;
   if (suffix.empty()) return seconds;
-  const std::string_view count = suffix.substr(1);
-  if (suffix[0] != '.' || !is_digits(count) || count.size() > 4 || count[0] == '0' || count == "1") return std::nullopt;
+  const std::string_view digits = suffix.substr(1);
+  if (suffix[0] != '.' || !is_digits(digits) || digits[0] == '0' || digits == "1") return std::nullopt;
+  std::uint64_t value = 0;
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), value).ec != std::errc() || value > highest_suffix) return std::nullopt;
   return seconds;
+}
+
+std::uint64_t dataset_suffix(std::string_view name) {
+  std::uint64_t value = 1;
+  if (name.size() > stamp_length + 1) std::from_chars(name.data() + stamp_length + 1, name.data() + name.size(), value);
+  return value;
 }
 
 std::string format_time(std::int64_t utc_seconds) {

@@ -21,15 +21,18 @@ inline constexpr std::array all_tiers{Tier::hour, Tier::day, Tier::week, Tier::m
 // A client's name becomes a folder: 1 to 64 of [A-Za-z0-9._-], not starting with '.' or '-'.
 [[nodiscard]] bool is_client_name(std::string_view name);
 
-// "2026-11-22T190500Z"; a collision within a tier gets a suffix: "2026-11-22T190500Z.2" to ".9999".
-[[nodiscard]] std::string dataset_name(std::int64_t utc_seconds, unsigned collision = 1);
+// "2026-11-22T190500Z"; with a suffix, from 2 to below 2^63: "2026-11-22T190500Z.57".
+[[nodiscard]] std::string dataset_name(std::int64_t utc_seconds, std::uint64_t suffix = 1);
 [[nodiscard]] bool is_dataset_name(std::string_view name);
 // The UTC second in a dataset's name; none if it is not one.
 [[nodiscard]] std::optional<std::int64_t> dataset_time(std::string_view name);
+// The suffix in a dataset's name; 1 where it has none. `name` must be one.
+[[nodiscard]] std::uint64_t dataset_suffix(std::string_view name);
 // "2026-11-22T19:05:00Z" for people.
 [[nodiscard]] std::string format_time(std::int64_t utc_seconds);
 
 namespace limits {
+inline constexpr std::size_t dataset_name_bytes = 38;  // a second, and the 19 digits of the highest suffix
 inline constexpr std::size_t dataset_paths = 1'000;
 inline constexpr std::size_t dataset_patterns = 1'000;
 inline constexpr std::size_t dataset_pattern_bytes = 4'096;

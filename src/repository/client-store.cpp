@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -30,14 +29,11 @@ namespace syncropy {
 namespace {
 
 constexpr const char* staging_folder = ".staging";
-constexpr const char* spare_folder = ".spare";
 constexpr const char* trash_folder = ".trash";
 constexpr const char* tree_folder = "tree";
 constexpr const char* manifest_folder = "manifest";
 constexpr const char* spare_manifest_folder = "spare-manifest";
 constexpr const char* latest_link = "latest";
-constexpr const char* sequence_file = ".sequence";
-constexpr std::size_t sequence_bytes = 32;
 
 Fd open_folder(int at, const std::string& name) { return Fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
 
@@ -97,44 +93,6 @@ ClientStore::Datasets ClientStore::datasets() const {
     result.good.erase(result.good.begin() + static_cast<std::ptrdiff_t>(i));
   }
   return result;
-}
-
-std::optional<std::uint64_t> ClientStore::highest_published() const {
-  try {
-    const std::string text = read_file(folder_.get(), sequence_file, sequence_bytes, ExitStatus::data);
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error == std::errc() && std::string_view(end, text.data() + text.size()) == "\n" && value < INT64_MAX) return value;
-    return std::nullopt;  // it was not written by us: what can be seen decides
-  } catch (const Error& error) {
-    if (error.status() != ExitStatus::data) throw;
-    return std::nullopt;
-  }
-}
-
-void ClientStore::raise_highest_published(std::uint64_t sequence) const {
-  if (highest_published().value_or(0) >= sequence) return;
-  const std::string draft = std::string(sequence_file) + "-new";
-  ::unlinkat(folder_.get(), draft.c_str(), 0);
-  create_file(folder_.get(), draft, std::to_string(sequence) + "\n", 0600);
-  if (::renameat(folder_.get(), draft.c_str(), folder_.get(), sequence_file) != 0)
-    throw_errno(ExitStatus::repository, "write", where_ + "/" + sequence_file);
-}
-
-std::uint64_t ClientStore::next_sequence(const Datasets& datasets) const {
-  std::uint64_t highest = datasets.good.empty() ? 0 : datasets.good.back().info.sequence;
-  if (const Fd spares = subfolder(spare_folder, false)) {
-    for (const std::string& name : names_in(spares.get())) {
-      try {
-        if (const Fd manifest = open_beneath(spares.get(), name + "/manifest", O_RDONLY | O_DIRECTORY))
-          highest = std::max(highest, read_index(manifest.get(), where_ + "/" + spare_folder + "/" + name).info.sequence);
-      } catch (const Error&) {
-        // A spare only ever raises the number; one that cannot be read raises nothing.
-      }
-    }
-  }
-  const std::optional<std::uint64_t> published = highest_published();
-  return std::max(highest, published.value_or(highest + datasets.damaged.size())) + 1;
 }
 
 Fd ClientStore::open_dataset(Tier tier, const std::string& name) const {
@@ -240,31 +198,15 @@ void ClientStore::clear(Staging& staging) const {
   open_parts(staging);
 }
 
-std::string ClientStore::free_name(Tier tier, std::int64_t utc_seconds) const {
-  const std::string tier_name(name_of(tier)), first = dataset_name(utc_seconds, 1);
-  unsigned next = 1;
-  auto look_at = [&](std::string_view name) {
-    if (!name.starts_with(first) || !is_dataset_name(name)) return;
-    const unsigned collision = name == first ? 1 : static_cast<unsigned>(std::stoul(std::string(name.substr(first.size() + 1))));
-    next = std::max(next, collision + 1);
-  };
-  if (const Fd folder = subfolder(tier_name.c_str(), false))
-    for (const std::string& name : names_in(folder.get())) look_at(name);
-  // One that has expired within this second is not given again either.
-  if (const Fd spares = subfolder(spare_folder, false))
-    for (const std::string& name : names_in(spares.get()))
-      if (name.starts_with(tier_name + ".")) look_at(std::string_view(name).substr(tier_name.size() + 1));
-  return dataset_name(utc_seconds, next);
-}
-
 void ClientStore::publish(Staging staging, Tier tier) const {
   const std::string where = where_ + "/" + std::string(name_of(tier)) + "/" + staging.name;
   const Fd parent = subfolder(staging_folder, true);
   const Fd target = subfolder(std::string(name_of(tier)).c_str(), true);
-  raise_highest_published(read_index(staging.manifest.get(), where).info.sequence);
+  draft_given(tier, read_index(staging.manifest.get(), where).info.sequence, staging.name);
   remove_tree(staging.folder.get(), spare_manifest_folder);
   // Contents before name: without this, a power cut leaves whole trees of empty files under a published name.
   if (::syncfs(staging.folder.get()) != 0) throw_errno(ExitStatus::io, "sync the filesystem of", where);
+  settle_given();  // before the name is given
   if (rename_exclusive(parent.get(), staging.name, target.get(), staging.name) != 0) throw_errno(ExitStatus::repository, "publish", where);
   for (const Fd* folder : {&target, &parent, &folder_})
     if (::fsync(folder->get()) != 0) throw_errno(ExitStatus::io, "sync", where);

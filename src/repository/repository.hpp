@@ -1,6 +1,8 @@
 #pragma once
 // The directory with the trees: syncropy-repository(5). Every name in it is built here or in model/dataset.
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -84,10 +86,11 @@ class ClientStore {
   [[nodiscard]] std::optional<Staging> begin_with_spare(const std::string& name) const;
   // Its tree goes to the trash, and an empty one is in its place.
   void clear(Staging& staging) const;
-  // Notes the sequence, syncs the filesystem, renames the staging into its tier under the name it has there too, syncs both parents, moves
+  // Notes the sequence and the name, syncs the filesystem, renames the staging into its tier under the name it has there too, syncs both parents, moves
   // `latest`. Throws where that name is taken: nothing is replaced. The manifest holds the name, so free_name() gives it before it is written.
   void publish(Staging staging, Tier tier) const;
-  [[nodiscard]] std::string free_name(Tier tier, std::int64_t utc_seconds) const;
+  // A name of this second that no dataset of the tier ever had, whatever the clock shows and whatever has expired. `sequence`: next_sequence().
+  [[nodiscard]] std::string free_name(Tier tier, std::int64_t utc_seconds, std::uint64_t sequence) const;
 
   // Takes a dataset out of its tier: it becomes the spare, the spare there was goes to the trash.
   [[nodiscard]] RetireResult retire(Tier tier, const std::string& name) const;
@@ -109,12 +112,20 @@ class ClientStore {
 
  private:
   friend class Repository;
+  static constexpr const char* spare_folder = ".spare";
   ClientStore(Fd folder, std::string name, std::string where) : folder_(std::move(folder)), name_(std::move(name)), where_(std::move(where)) {}
   [[nodiscard]] Fd subfolder(const char* name, bool create) const;
   void to_trash(int from, const std::string& name) const;
   void open_parts(Staging& staging) const;
-  [[nodiscard]] std::optional<std::uint64_t> highest_published() const;
-  void raise_highest_published(std::uint64_t sequence) const;
+  // given.cpp: what publish() notes before it gives a name, and where it is read again.
+  struct Given {
+    std::uint64_t sequence = 0;                                          // the highest that was; 0: none is noted
+    std::array<std::optional<std::int64_t>, all_tiers.size()> latest{};  // of each tier, the latest second that was a name
+  };
+  [[nodiscard]] std::optional<Given> read_given(const char* file) const;
+  [[nodiscard]] Given given() const;
+  void draft_given(Tier tier, std::uint64_t sequence, const std::string& name) const;  // durable with the next sync of the filesystem
+  void settle_given() const;
   void point_latest(const std::string& leaving = {}) const;  // to the newest dataset, but for the one that is about to leave
 
   Fd folder_;

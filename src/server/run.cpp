@@ -239,8 +239,8 @@ class ClientRun {
     info.client = client_.name;
     info.tier = options_.tier;
     info.started = {now.tv_sec, static_cast<std::uint32_t>(now.tv_nsec)};
-    info.name = store_.free_name(options_.tier, now.tv_sec);
     info.sequence = store_.next_sequence(datasets);
+    info.name = store_.free_name(options_.tier, now.tv_sec, info.sequence);
     info.acl = client_.acl;
     for (const std::string& path : client_.paths) info.paths.push_back(path.substr(1));
     info.excludes = client_.excludes;

@@ -164,9 +164,13 @@ class Oracle:
             if target not in {f"{known.tier}/{known.name}" for known, _ in found.values()}:
                 wrong.append(f"{client}: latest leads to {target}, which is no dataset")
         if (folder / ".sequence").exists():
-            highest = int((folder / ".sequence").read_bytes() or b"0")
-            if highest < max(found, default=0):
-                wrong.append(f"{client}: .sequence says {highest}, and there is {max(found)}")
+            highest, *names = (folder / ".sequence").read_text().splitlines() or ["0"]
+            latest = dict(line.split(" ") for line in names)
+            if int(highest) < max(found, default=1):
+                wrong.append(f"{client}: .sequence says {highest}, and there is {max(found, default='nothing any more')}")
+            for known, _ in found.values():
+                if known.name.split(".")[0] > latest.get(known.tier, ""):
+                    wrong.append(f"{client}: .sequence says {latest.get(known.tier)}, and there is {known.tier}/{known.name}")
 
     def _nothing_lies_about(self, client, found, wrong):
         folder = self.repository / client

@@ -7,6 +7,7 @@ import json
 import pytest
 
 import harness
+import oracle
 import preloading
 import share
 import stored
@@ -50,6 +51,7 @@ def jumping(lab):
         world.client("a", world.plain_agent().where)
         world.init().run()
         world.number = world.jumps = 0
+        world.given = {(dataset.tier, dataset.name) for dataset in world.datasets()}
         yield world
         share.tell("clock", runs=world.number, jumps=world.jumps)
 
@@ -73,7 +75,8 @@ def run(world, tier, environment):
     after = world.datasets()
     new, = [dataset for dataset in after if dataset.sequence > before[-1].sequence]
     assert new.sequence == before[-1].sequence + 1, "sequences have a gap"
-    assert new.name not in {dataset.name for dataset in before if dataset.tier == tier}, "a name that stands was given again"
+    assert (tier, new.name) not in world.given, "a name was given again"
+    world.given.add((tier, new.name))
     stored.check_is(new, world.source, snapshot)
     for name in FLAGS:
         wanted = [dataset.sequence for dataset in [*before, new] if dataset.tier == name][-KEPT:]
@@ -123,6 +126,36 @@ def test_a_change_within_a_second_of_a_jump_is_not_missed(jumping, lab):
                 run(world, "hour", None)
     finally:
         world.settings["clients"]["a"].update(before)
+
+
+def test_back_to_the_second_of_one_that_has_expired(lab):
+    """Its name is in somebody's notes, and means it for ever."""
+    with harness.World(lab) as world:
+        trees.small(world.source, files=3)
+        world.settings["dataset"] = {"hour": 1}
+        world.client("a", world.plain_agent().where)
+        world.init()
+        judge, given, second = oracle.Oracle(world.repository, keep={"hour": 1}), [], 1_795_374_300
+        for number, now in enumerate((second, second + 100, second + 200, second, second, second - YEAR, second + 100, second + 200, second + 300, second), 1):
+            world.run("hour", environment={"LD_PRELOAD": str(preloading.library(lab, "clock")), "CLOCK_STANDS": str(now)})
+            newest = world.newest()
+            stamp = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%dT%H%M%SZ")
+            assert newest.sequence == number and newest.name == (f"{stamp}.{number}" if now <= second + 200 and number > 3 or number > 9 else stamp)
+            assert newest.name not in given, "the name of one that has expired was given again"
+            given.append(newest.name)
+            judge.at_rest()
+            if number == 6:
+                world.execute("syncropy", "-c", world.configuration, "empty-trash")
+                assert world.server("-H", "--del-dataset", newest.name).status == 0
+                judge.deleted("a", number)
+            else:
+                shown, = [json.loads(line) for line in world.execute("syncropy", "-c", world.configuration, "list", "--json").out.splitlines()]
+                assert shown["sequence"] == number
+                for wanted in (f"a/hour/{newest.name}", f"a@{newest.name}", "a"):
+                    assert world.execute("syncropy", "-c", world.configuration, "ls", wanted).status == 0, wanted
+        # A catalog that is made again knows the names too.
+        assert world.execute("syncropy", "-c", world.configuration, "rebuild-catalog").status == 0
+        judge.at_rest()
 
 
 @pytest.mark.parametrize("years", [-10, 20])

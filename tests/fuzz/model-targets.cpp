@@ -125,8 +125,8 @@ bool bytes_less(const std::string& left, const std::string& right) {
 
 void names(std::string_view bytes) {
   if (const auto time = dataset_time(bytes)) {
-    expect(is_dataset_name(bytes) && bytes.size() <= 23, "what has a time is a name");
-    expect(bytes.starts_with(dataset_name(*time)), "a name is built from its time again");
+    expect(is_dataset_name(bytes) && bytes.size() <= limits::dataset_name_bytes, "what has a time is a name");
+    expect(bytes == dataset_name(*time, dataset_suffix(bytes)), "a name is built from its time and suffix again");
     expect(format_time(*time).size() == 20, "a time can be shown");
   } else {
     expect(!is_dataset_name(bytes), "what is a name has a time");

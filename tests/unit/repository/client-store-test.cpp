@@ -29,8 +29,8 @@ class Store : public testing::Test {
     DatasetInfo info;
     info.client = "web1";
     info.tier = tier;
-    info.name = store->free_name(tier, second);
     info.sequence = store->next_sequence(store->datasets());
+    info.name = store->free_name(tier, second, info.sequence);
     info.started = {second, 0};
     info.entries = 1;
     return info;
@@ -117,7 +117,7 @@ TEST_F(Store, NoSequenceComesBackWhateverIsDeletedOrDamaged) {
   store->discard_spare();
   store->empty_trash();
   EXPECT_EQ(store->next_sequence(store->datasets()), 4U);
-  EXPECT_EQ(content("web1/.sequence"), "3\n");
+  EXPECT_EQ(content("web1/.sequence"), "3\nhour 1970-01-01T005000Z\n");
   // Without the file, what stands decides, and the damaged count for what they may have been.
   fs::remove(path + "/web1/.sequence");
   EXPECT_EQ(store->next_sequence(store->datasets()), 3U);
@@ -129,7 +129,41 @@ TEST_F(Store, NoSequenceComesBackWhateverIsDeletedOrDamaged) {
     EXPECT_EQ(store->next_sequence(store->datasets()), 3U) << nonsense;
   }
   publish(Tier::hour, 4'000);
-  EXPECT_EQ(content("web1/.sequence"), "3\n");
+  EXPECT_EQ(content("web1/.sequence"), "3\nhour 1970-01-01T010640Z\n");
+  // That of one whose publishing was cut off before it had its name, or right after it, counts too.
+  std::ofstream(path + "/web1/.sequence-new") << "7\nhour 1970-01-01T010640Z\n";
+  EXPECT_EQ(store->next_sequence(store->datasets()), 8U);
+  EXPECT_EQ(publish(Tier::hour, 5'000).sequence, 8U);
+  EXPECT_FALSE(fs::exists(path + "/web1/.sequence-new"));
+}
+
+TEST_F(Store, NoNameComesBackWhateverTheClockShows) {
+  const DatasetInfo first = publish(Tier::hour, 1'000);
+  publish(Tier::day, 3'000);
+  publish(Tier::hour, 2'000);
+  EXPECT_EQ(store->retire(Tier::hour, first.name), RetireResult::retired);
+  store->discard_spare();
+  store->empty_trash();
+  // Back to the second of the one that has gone, and to one that never was: only of the latter kind is nobody sure, so both have a suffix.
+  EXPECT_EQ(publish(Tier::hour, 1'000).name, first.name + ".4");
+  EXPECT_EQ(publish(Tier::hour, 1'500).name, dataset_name(1'500, 5));
+  EXPECT_EQ(publish(Tier::hour, 2'001).name, dataset_name(2'001)) << "the clock is right again";
+  EXPECT_EQ(publish(Tier::week, 1'000).name, first.name) << "another tier's names are others";
+  EXPECT_EQ(content("web1/.sequence"), "7\nhour 1970-01-01T003321Z\nday 1970-01-01T005000Z\nweek 1970-01-01T001640Z\n");
+  // An older program wrote the number alone, or the file is lost: what stands decides, the spare included.
+  for (const char* known : {"7\n", ""}) {
+    std::ofstream(path + "/web1/.sequence") << known;
+    EXPECT_EQ(store->free_name(Tier::hour, 2'002, 8), dataset_name(2'002));
+    EXPECT_EQ(store->free_name(Tier::hour, 2'001, 8), dataset_name(2'001, 8));
+    EXPECT_EQ(store->free_name(Tier::hour, 1'000, 2), first.name + ".5") << "not the name of one that stands, whatever the number";
+    EXPECT_EQ(store->free_name(Tier::week, 1'000, 1), first.name + ".2");
+  }
+  // Only whole lines of ours are believed.
+  for (const char* nonsense : {"9\nhour 2026-11-22T190500Z", "9\nyear 2026-11-22T190500Z\n", "9\nhour\n", "9\nhour 2026\n", "9\n\n"}) {
+    std::ofstream(path + "/web1/.sequence") << nonsense;
+    EXPECT_EQ(store->next_sequence(store->datasets()), 8U) << nonsense;
+    EXPECT_EQ(store->free_name(Tier::hour, 2'002, 8), dataset_name(2'002)) << nonsense;
+  }
 }
 
 TEST_F(Store, OfTwoOfOneSequenceTheOlderIsLeftAlone) {

@@ -27,8 +27,8 @@ class StatusTest : public testing::Test {
     DatasetInfo info;
     info.client = "web1";
     info.tier = tier;
-    info.name = store.free_name(tier, finished);
     info.sequence = store.next_sequence(before);
+    info.name = store.free_name(tier, finished, info.sequence);
     info.started.seconds = info.finished.seconds = finished;
     info.completeness = completeness;
     info.entries = 1;
