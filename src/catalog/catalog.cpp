@@ -51,12 +51,17 @@ void make_if_missing(const CatalogLocation& location) {
   }
 }
 
-Attachment open_current(const firebird::Access& access) {
+// `guard`: of an embedded database that is in use.
+Attachment open_current(const firebird::Access& access, CrashGuard* guard = nullptr) {
   const auto give_up = std::chrono::steady_clock::now() + race_patience;
   for (;;) {
     try {
       Attachment attachment = attach_or_create(access);
-      if (check_schema(attachment, Catalog::schema_version) < Catalog::schema_version) upgrade_schema(attachment, Catalog::schema_version);
+      if (check_schema(attachment, Catalog::schema_version) < Catalog::schema_version) {
+        if (guard != nullptr) guard->begin_upgrade();
+        upgrade_schema(attachment, Catalog::schema_version);
+        if (guard != nullptr) guard->end_upgrade();
+      }
       return attachment;
     } catch (const firebird::DatabaseError& error) {
       if (!error.raced() || std::chrono::steady_clock::now() > give_up) throw;
@@ -137,7 +142,8 @@ Catalog::Catalog(const CatalogLocation& location) {
     guard = std::make_unique<CrashGuard>(location.database, boot_id());
     make_if_missing(location);
   }
-  state_ = std::make_unique<State>(open_current(catalog_access(location)), std::move(guard));
+  Attachment attachment = open_current(catalog_access(location), guard.get());
+  state_ = std::make_unique<State>(std::move(attachment), std::move(guard));
   if (location.host.empty()) {
     hold_room(location.engine_folder);
     return_engine_files(location.engine_folder, location.database);
@@ -150,11 +156,11 @@ Catalog Catalog::open_existing(const CatalogLocation& location) {
   if (location.host.empty()) {
     if (::access(location.database.c_str(), F_OK) != 0)
       throw_errno(ExitStatus::no_input, "open the catalog", location.database, "a backup run makes it");
-    if (CrashGuard::is_unsafe(location.database, boot_id()))
-      throw Error(ExitStatus::no_input, access.subject + ": it was being written when the machine stopped, and is not believed",
-                  "a backup run makes it anew, or 'syncropy rebuild-catalog'");
     use_engine_folder(location.engine_folder);
     lock = lock_opening(location.engine_folder, false);
+    if (CrashGuard::is_unsafe(location.database, boot_id()))
+      throw Error(ExitStatus::no_input, access.subject + ": it was being written when the machine stopped, or upgraded when the program did, and is not believed",
+                  "a backup run makes it anew, or 'syncropy rebuild-catalog'");
     expect_room(location.engine_folder);
   }
   auto state = std::make_unique<State>(Attachment::attach(access));

@@ -34,7 +34,7 @@ class Catalog {
  public:
   // Creates the database and its schema where there is none; upgrades an older schema; refuses a newer one.
   explicit Catalog(const CatalogLocation& location);
-  // True where an embedded database was removed because the machine stopped while it was being written (crash-guard.hpp): all is recorded anew.
+  // True where an embedded database was removed because it was being written when the machine stopped, or upgraded when a program did (crash-guard.hpp): all is recorded anew.
   [[nodiscard]] bool was_unsafe() const;
   // Attaches only to what exists and is safe (Error no_input otherwise) and changes nothing: for `list`.
   static Catalog open_existing(const CatalogLocation& location);

@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t mark_bytes = 64;
 constexpr std::size_t id_digits = 32;
 constexpr const char* unknown_boot = "unknown";  // of a process that could not tell: no boot is the same
+constexpr const char* upgrading = "upgrading";   // likewise
 
 std::string mark_of(const std::string& database) { return database + ".unsynced"; }
 
@@ -53,9 +54,9 @@ std::string boot_id() {
 
 bool CrashGuard::is_unsafe(const std::string& database, const std::string& boot) {
   const Fd mark(::open(mark_of(database).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!mark || boot.empty()) return false;
+  if (!mark) return false;
   const std::string noted = content_of(mark.get());
-  return !noted.empty() && noted != boot;
+  return noted == upgrading || (!boot.empty() && !noted.empty() && noted != boot);
 }
 
 void CrashGuard::forgive(const std::string& database, const std::string& boot) {
@@ -74,18 +75,30 @@ CrashGuard::CrashGuard(std::string database, std::string boot) : database_(std::
     if (::unlink(database_.c_str()) == 0) was_unsafe_ = true;
     else if (errno != ENOENT) throw_errno(ExitStatus::repository, "remove the catalog that was being written when the machine stopped,", database_);
   }
-  if (boot.empty()) boot = unknown_boot;
-  if (noted == boot) return;
-  const std::string line = boot + "\n";
+  boot_ = boot.empty() ? unknown_boot : std::move(boot);
+  if (noted != boot_) note(boot_);
+}
+
+void CrashGuard::note(const std::string& content) {
+  const std::string line = content + "\n";
   if (::ftruncate(mark_.get(), 0) != 0 || ::pwrite(mark_.get(), line.data(), line.size(), 0) != static_cast<ssize_t>(line.size()) || ::fsync(mark_.get()) != 0)
-    throw_errno(ExitStatus::io, "write", name);
+    throw_errno(ExitStatus::io, "write", mark_of(database_));
   sync_folder_of(database_);
+}
+
+void CrashGuard::begin_upgrade() { note(upgrading); }
+
+void CrashGuard::end_upgrade() {
+  const Fd database(::open(database_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!database || ::fsync(database.get()) != 0) throw_errno(ExitStatus::io, "sync", database_);
+  note(boot_);
 }
 
 CrashGuard::~CrashGuard() {
   const Fd database(::open(database_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!database || ::fsync(database.get()) != 0) return;
   // Who else writes holds it too. A mark that cannot be taken away says too much, which costs time and loses nothing.
+  if (content_of(mark_.get()) == upgrading) return;
   if (::flock(mark_.get(), LOCK_EX | LOCK_NB) != 0 || ::ftruncate(mark_.get(), 0) != 0) return;
   ::fsync(mark_.get());  // else a machine that stops soon would have its catalog made anew for nothing
 }

@@ -355,7 +355,7 @@ class ClientRun {
       catalog_.emplace(catalog_location(settings_.database, repository_));
       if (catalog_->was_unsafe())
         line(Priority::warning,
-             "the catalog was being written when the machine stopped: it is made anew from the manifests; those of other clients follow with "
+             "the catalog was being written when the machine stopped, or upgraded when a run was cut off: it is made anew from the manifests; those of other clients follow with "
              "their runs, or all at once with 'syncropy rebuild-catalog'",
              {}, message_id::recovered);
     }

@@ -211,7 +211,32 @@ def a_deletion(killing, first, stride):
             return
 
 
-SCENES = {"run": a_run, "recovery": a_recovery, "first run": a_first_run, "rebuild": a_rebuilding, "backup of the catalog": a_backup_of_the_catalog,
+# What the last version of the schema brought, taken back.
+DOWNGRADE = ["DROP VIEW file_history;", "DROP TABLE removed_dataset;", "CREATE VIEW file_history (a) AS SELECT version FROM syncropy_schema;", "COMMIT;",
+             "CREATE OR ALTER VIEW syncropy_schema (version) AS SELECT 2 FROM rdb$database;"]
+
+
+def an_upgrade(killing, first, stride):
+    """Of an older catalog, in place: the old one, the new one, or one that is made anew. `stride` counts writes to the database alone."""
+    killing.start_anew(0)
+    killing.calls = "pwrite64"
+    mark = killing.world.repository / ".syncropy/catalog.fdb.unsynced"
+    killing.run_well()
+    began = False
+    for at in calls_of(first, stride):
+        killing.oracle.change_catalog(DOWNGRADE)
+        killing.change()
+        assert killing.traced(at, "-H"), "it was over before it was killed in mid-upgrade"
+        cut = mark.read_text() == "upgrading\n"
+        killing.counts["killed in mid-upgrade"] += cut
+        killing.look()
+        killing.run_well()
+        if began and not cut:
+            return
+        began = began or cut
+
+
+SCENES = {"upgrade": an_upgrade, "run": a_run, "recovery": a_recovery, "first run": a_first_run, "rebuild": a_rebuilding, "backup of the catalog": a_backup_of_the_catalog,
           "deletion": a_deletion}
 
 

@@ -227,6 +227,10 @@ class Oracle:
                 differ = sorted(set(got) ^ set(wanted)) or ["a row stands twice"]
                 wrong.append(f"{client}: the catalog shows {len(got)} rows where the manifests have {len(wanted)}; not in both: {differ[:4]}")
 
+    def change_catalog(self, statements):
+        """Whatever one must not do to it."""
+        self._select(statements)
+
     def _select(self, queries, must=True):
         """The rows of queries with one column R, which must be of octets. None where there is no catalog and none must be."""
         own = self.repository / ".syncropy"

@@ -77,6 +77,29 @@ TEST_F(Guard, AWriterThatCannotTellTheBootBelievesNoMark) {
   }
 }
 
+TEST_F(Guard, AnUpgradeThatDidNotEndIsNotBelievedWhateverTheBoot) {
+  write(database, "old");
+  {
+    CrashGuard guard(database, this_boot);
+    guard.begin_upgrade();
+    guard.end_upgrade();
+    EXPECT_EQ(mark(), this_boot + "\n");
+  }
+  EXPECT_EQ(mark(), "");
+  for (const std::string& boot : {this_boot, another_boot, std::string()}) {
+    write(database, "half of a table");
+    write(database + ".unsynced", "");
+    {
+      CrashGuard before(database, this_boot);  // its end does not take the mark away either
+      CrashGuard(database, this_boot).begin_upgrade();
+    }
+    EXPECT_TRUE(CrashGuard::is_unsafe(database, boot));
+    const CrashGuard guard(database, boot);
+    EXPECT_TRUE(guard.was_unsafe());
+    EXPECT_FALSE(exists());
+  }
+}
+
 TEST_F(Guard, WhatHasTakenItsPlaceIsForgiven) {
   write(database, "rebuilt");
   write(database + ".unsynced", another_boot + "\n");

@@ -91,6 +91,23 @@ TEST_P(SchemaTest, every_view_is_explained) {
 }
 
 class FileTest : public CatalogTest {};
+
+// tests/fault/kills.py kills upgrades; here is what the next program makes of it.
+TEST_P(FileTest, whose_upgrade_did_not_end_is_made_anew) {
+  {
+    firebird::Attachment made = firebird::Attachment::create(raw_access(location));
+    upgrade_schema(made, 1);
+  }
+  std::ofstream(location.database + ".unsynced") << "upgrading\n";
+  expect_error(ExitStatus::no_input, "is not believed", [&] { Catalog::open_existing(location); });
+  {
+    Catalog catalog(location);
+    EXPECT_TRUE(catalog.was_unsafe());
+    EXPECT_EQ(first_row(catalog, "SELECT version FROM syncropy_schema"), std::to_string(Catalog::schema_version));
+  }
+  EXPECT_EQ(read_file(AT_FDCWD, location.database + ".unsynced", 100, ExitStatus::data), "");
+  EXPECT_FALSE(Catalog(location).was_unsafe());
+}
 INSTANTIATE_TEST_SUITE_P(Embedded, FileTest, ::testing::Values(Where::embedded), name_of_place);
 
 TEST_P(FileTest, that_is_no_database_is_refused_and_kept) {
