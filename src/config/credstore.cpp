@@ -20,9 +20,9 @@
 namespace syncropy {
 namespace {
 
-// Its errors are shown, and not where its own key lies, each time.
+// Its errors are shown, and not its warning, each time, that its own key lies on a disk.
 std::vector<std::string> systemd_creds(std::initializer_list<std::string> words) {
-  std::vector<std::string> all{"env", "SYSTEMD_LOG_LEVEL=notice", "systemd-creds"};
+  std::vector<std::string> all{"env", "SYSTEMD_LOG_LEVEL=err", "systemd-creds"};
   all.insert(all.end(), words);
   return all;
 }
