@@ -1,9 +1,5 @@
 #include "server/delete.hpp"
 
-#include <chrono>
-#include <ctime>
-#include <thread>
-
 #include "catalog/catalog.hpp"
 #include "repository/repository.hpp"
 #include "sd/journal.hpp"
@@ -12,14 +8,6 @@
 #include "server/select.hpp"
 
 namespace syncropy {
-namespace {
-
-// A dataset is named by the second it began: while that lasts, the next run would give the deleted name to other content.
-void outlast(std::int64_t second) {
-  while (std::time(nullptr) == second) std::this_thread::sleep_for(std::chrono::milliseconds(20));
-}
-
-}  // namespace
 
 ExitStatus delete_dataset(const ServerSettings& settings, const std::vector<const ClientSettings*>& clients, Tier tier, const std::string& id,
                           unsigned lock_wait_seconds) {
@@ -35,7 +23,6 @@ ExitStatus delete_dataset(const ServerSettings& settings, const std::vector<cons
     return ExitStatus::busy;
   }
   store.discard_spare();  // a person asked for its space
-  outlast(dataset_time(doomed.name).value_or(0));
   log(Priority::notice, "deleted " + name + "; the next run or 'syncropy empty-trash' gives its space back", {{"SYNCROPY_CLIENT", doomed.client}}, message_id::expired);
   try {
     Catalog catalog(catalog_location(settings.database, repository));
