@@ -164,7 +164,8 @@ def test_encrypted_keys_stay_encrypted(machine):
         for unit in ("syncropy-renew.service", "syncropy-ca.service"):
             assert machine.run(f"systemctl reset-failed {unit}; systemctl start {unit}", check=False).returncode != 0
             assert machine.output(f"systemctl show -P ExecMainStatus {unit}").strip() == "78"
-            assert "systemd-creds could not encrypt" in machine.output(f"journalctl -q -b --no-pager -o cat -u {unit} -n 5")
+            assert "systemd-creds could not encrypt" in machine.output(
+                f"journalctl --sync; journalctl -q -b --no-pager -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID {unit})")
         machine.run("umount /usr/bin/systemd-creds")
     assert machine.output("syncropy ca list") == issued
     machine.run("systemctl reset-failed && systemctl start syncropy-renew.service syncropy-ca.service && systemctl start syncropy-server@prod-hourly")

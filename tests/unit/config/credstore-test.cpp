@@ -64,6 +64,18 @@ TEST(Credstore, EncryptedOnesAreDecryptedUnderTheirName) {
   ::setenv("PATH", path.c_str(), 1);
 }
 
+TEST(Credstore, AreEncryptedAgainByTheSameKindOfKey) {
+  const Scratch scratch;
+  create_file(AT_FDCWD, scratch.path() + "/systemd-creds", "#!/bin/sh\n[ \"$1 $3 $4 $5\" = 'encrypt --name=key.cred - -' ] && echo \"$2\" && exec rev\n", 0700);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", (scratch.path() + ":" + path).c_str(), 1);
+  // What systemd-creds 252 itself made.
+  EXPECT_EQ(encrypted_credential("secret\n", "key.cred", "Whxqht+dQJax1aZeCGLxmiAAAAABAAAADAAAABAAAAD1T5iJFCyW"), "--with-key=host\nterces\n");
+  EXPECT_EQ(encrypted_credential("secret\n", "key.cred", "something else"), "--with-key=auto\nterces\n");
+  EXPECT_THROW(static_cast<void>(encrypted_credential("secret\n", "other", "")), Error);
+  ::setenv("PATH", path.c_str(), 1);
+}
+
 TEST(Credstore, OfTwoNoneIsTaken) {
   const Scratch scratch;
   const std::string encrypted = scratch.path() + "/encrypted";
