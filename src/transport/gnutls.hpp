@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "util/error.hpp"
-#include "util/unexpected.hpp"
 
 namespace syncropy {
 
@@ -15,7 +14,7 @@ namespace syncropy {
 inline void check_gnutls(int code, const char* tried) {
   const bool no_memory = code == GNUTLS_E_MEMORY_ERROR;
   if (code < 0)
-    throw Error(no_memory ? starved_status : ExitStatus::internal, std::string("GnuTLS cannot ") + tried + " (" + gnutls_strerror(code) + ")",
+    throw Error(no_memory ? ExitStatus::starved : ExitStatus::internal, std::string("GnuTLS cannot ") + tried + " (" + gnutls_strerror(code) + ")",
                 no_memory ? "give the machine or the unit (MemoryMax=) more memory" : "this is a defect: please report it");
 }
 

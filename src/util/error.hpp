@@ -20,6 +20,7 @@ enum class ExitStatus : int {
   no_input = 66,     // a file, path or dataset that was named does not exist
   unavailable = 69,  // nobody answers: agent not listening, database server away
   internal = 70,     // a defect of ours
+  starved = 71,      // no memory, thread or process is left; of this process alone: no peer sends it
   repository = 73,   // repository missing, not ours, or not writable
   io = 74,           // the disk: full, failing, over quota
   busy = 75,         // another run holds the lock

@@ -8,10 +8,7 @@
 
 namespace syncropy {
 
-// No memory, thread or process is left: EX_OSERR of sysexits(3), and in syncropy-server(8). Of this process alone: no peer sends it.
-inline constexpr ExitStatus starved_status = static_cast<ExitStatus>(71);
-
-// An Error stays what it is; no memory (std::bad_alloc) and no thread (std::system_error) are the machine's, with starved_status; anything else is
+// An Error stays what it is; no memory (std::bad_alloc) and no thread (std::system_error) are the machine's, ExitStatus::starved; anything else is
 // a defect, ExitStatus::internal with `remedy`.
 [[nodiscard]] Error as_error(const std::exception& error, const std::string& remedy = "this is a defect: please report it with the lines above");
 
