@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <optional>
 
 #include "catalog/check.hpp"
@@ -14,6 +15,7 @@
 #include "util/error.hpp"
 #include "util/folder.hpp"
 #include "util/format.hpp"
+#include "util/unexpected.hpp"
 
 namespace syncropy {
 namespace {
@@ -156,6 +158,8 @@ CatalogVerdict check_catalog_apart(const DatabaseSettings& database, const Repos
           check_catalog(database, repository, clients, all, {told(damage_line), told(note_line), [&](std::uint64_t rows) { told(rows_line)(std::to_string(rows)); }});
         } catch (const Error& error) {
           told(failure_line)(failure_text(error));
+        } catch (const std::bad_alloc& error) {
+          told(failure_line)(failure_text(as_error(error)));
         }
       },
       [&](std::string_view line) {
@@ -171,6 +175,8 @@ CatalogVerdict check_catalog_apart(const DatabaseSettings& database, const Repos
       patience);
   if (end == ApartEnd::crashed) verdict.damage.emplace_back("reading the catalog makes Firebird's engine crash");
   if (end == ApartEnd::silent) verdict.damage.emplace_back("Firebird's engine does not get to an end with the catalog");
+  if (end == ApartEnd::killed && verdict.damage.empty())
+    throw Error(ExitStatus::starved, "the process that reads the catalog was killed", "if nobody did, the memory was too little ('journalctl -k' says so): give it more");
   if (failure && failure->status() != ExitStatus::data) throw Error(*failure);
   if (failure) verdict.damage.emplace_back(failure->what());
   return verdict;

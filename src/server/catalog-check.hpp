@@ -26,8 +26,8 @@ struct CatalogCheckEvents {
 void check_catalog(const DatabaseSettings& database, const Repository& repository, const std::vector<std::string>& clients, bool all,
                    const CatalogCheckEvents& events);
 
-// The same in a process of its own: damage that makes the engine crash, or keeps it busy for ever, is damage like any other. Call it before there
-// are other threads that use the catalog.
+// The same in a process of its own: damage that makes the engine crash, or keeps it busy for ever, is damage like any other; that it was
+// killed, or had no memory, is Error(starved). Call it before there are other threads that use the catalog.
 struct CatalogVerdict {
   std::vector<std::string> damage, notes;
 };

@@ -35,6 +35,8 @@ constexpr std::size_t piece_bytes = 65'536;
   }
 }
 
+bool is_from_outside(int signal) { return signal == SIGKILL || signal == SIGTERM || signal == SIGINT || signal == SIGHUP; }
+
 // Killed and waited for, unless that was done.
 class Child {
  public:
@@ -83,6 +85,7 @@ ApartEnd run_apart(const std::function<void(const TellLine&)>& work, const TellL
     for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) on_line(std::string_view(text).substr(0, end));
   }
   const int status = child.wait();
+  if (WIFSIGNALED(status) && is_from_outside(WTERMSIG(status))) return ApartEnd::killed;
   return WIFEXITED(status) && WEXITSTATUS(status) == finished_status ? ApartEnd::finished : ApartEnd::crashed;
 }
 

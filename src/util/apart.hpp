@@ -9,7 +9,8 @@ namespace syncropy {
 
 enum class ApartEnd {
   finished,  // the work returned
-  crashed,   // a signal ended it, or it threw
+  crashed,   // a signal of its own doing ended it, or it threw
+  killed,    // somebody else ended it: a person, or the kernel for lack of memory
   silent,    // it said nothing for as long as there was patience, and was killed
 };
 

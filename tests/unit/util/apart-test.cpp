@@ -48,6 +48,14 @@ TEST_F(Apart, ACrashEndsTheChildAlone) {
   EXPECT_EQ(run([](const TellLine&) { ::_exit(7); }), ApartEnd::crashed);
 }
 
+TEST_F(Apart, WhatSomebodyElseEndsHasNotCrashed) {
+  EXPECT_EQ(run([](const TellLine&) { ::raise(SIGKILL); }), ApartEnd::killed);
+  EXPECT_EQ(run([](const TellLine&) {
+              std::signal(SIGTERM, SIG_DFL);
+              ::raise(SIGTERM);
+            }), ApartEnd::killed);
+}
+
 TEST_F(Apart, OneThatSaysNothingIsKilled) {
   EXPECT_EQ(run([](const TellLine&) { ::sleep(600); }, 50ms), ApartEnd::silent);
 }
