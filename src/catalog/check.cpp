@@ -1,10 +1,13 @@
 #include "catalog/check.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <optional>
 #include <set>
 
@@ -17,6 +20,7 @@
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/fd.hpp"
+#include "util/file.hpp"
 
 namespace syncropy {
 namespace {
@@ -45,6 +49,20 @@ auto blaming_the_database(Call call) {
 std::optional<std::int64_t> optional_integer(const Statement& statement, unsigned column) {
   if (statement.is_null(column)) return std::nullopt;
   return statement.integer(column);
+}
+
+constexpr const char* reference_name = "reference-";  // and the process, and .fdb
+constexpr std::time_t reference_seconds = 3'600;      // one is needed for less than one of them
+
+// Of those that were killed.
+void remove_left_references(const std::string& folder) {
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return;
+  struct stat st{};
+  for (const std::string& name : names_in(fd.get()))
+    if (name.starts_with(reference_name) && ::fstatat(fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_mtime + reference_seconds < std::time(nullptr))
+      ::unlinkat(fd.get(), name.c_str(), 0);
 }
 
 struct Index {
@@ -396,7 +414,8 @@ void CatalogCheck::check_definitions() {
   if (!state_->location.host.empty()) return;
   blaming_the_database([&] {
     CatalogLocation fresh = state_->location;
-    fresh.database = fresh.engine_folder + "/reference-" + std::to_string(::getpid()) + ".fdb";
+    remove_left_references(fresh.engine_folder);
+    fresh.database = fresh.engine_folder + "/" + reference_name + std::to_string(::getpid()) + ".fdb";
     struct Removed {
       const std::string file;
       ~Removed() { ::unlink(file.c_str()); }

@@ -140,6 +140,7 @@ void hold_room(const std::string& folder) {
   const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return;
   for (const std::string& name : names_in(fd.get())) {
+    if (name.ends_with(".fdb")) continue;  // a database is no lock; and this makes what was left of one look new
     const Fd file(::openat(fd.get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
     struct stat st{};
     if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) continue;
