@@ -16,6 +16,7 @@ import inject
 import stored
 import trees
 from oracle import Oracle
+from rot import flip
 
 KEEP = 2
 
@@ -72,14 +73,16 @@ class Killing:
         self.counts["judged"] += 1
         stored.check_is(self.world.newest(), self.world.source, snapshot)
 
-    def traced(self, at, *arguments, program="syncropy-server"):
-        """Kills it at call `at`, or says that it has fewer calls."""
+    def traced(self, at, *arguments, program="syncropy-server", status=0):
+        """Kills it at call `at`, or says that it has fewer calls: then it ends with `status`."""
         done = inject.run(self.world, self.calls, "-c", self.world.configuration, *arguments, program_name=program, at=at, kill=True)
         self.counts["executed"] += 1
         if not done.injected:
-            assert done.done.status == 0, done
+            assert done.done.status == status, done
             return False
-        assert done.done.status == 128 + signal.SIGKILL, done
+        if done.done.status != 128 + signal.SIGKILL:  # of verify, the process that reads the catalog: that says nothing of the catalog
+            assert done.done.status == (status or 71) and "the process that reads the catalog was killed" in done.done.err and "catalog is damaged" not in done.done.err, done
+            self.counts["a process of it killed"] += 1
         self.counts["injected"] += 1
         self.counts[f"at {done.where}"] += 1
         return True
@@ -236,8 +239,106 @@ def an_upgrade(killing, first, stride):
         began = began or cut
 
 
-SCENES = {"upgrade": an_upgrade, "run": a_run, "recovery": a_recovery, "first run": a_first_run, "rebuild": a_rebuilding, "backup of the catalog": a_backup_of_the_catalog,
-          "deletion": a_deletion}
+def a_noting(killing, first, stride):
+    """syncropy verify where a stored file of three datasets is damaged, and where it is whole again: a list of damage is the old one or the new one, and
+    whatever was left, verify notes the same in the end, what is noted is not linked again, and nothing stays noted that is good."""
+    killing.start_anew(0)
+    world = killing.world
+    trees.write(world.source / "victim", b"content that nobody changes")
+    for _ in range(KEEP + 2):
+        killing.change()
+        killing.run_well()
+
+    def lists():
+        return {dataset.name: (dataset.folder / "damaged").read_bytes() for dataset in world.datasets() if (dataset.folder / "damaged").exists()}
+
+    def verify(status):
+        world.syncropy("verify", "--no-catalog", status=status)
+        killing.counts["executed"] += 1
+        return lists()
+
+    going_on, at, number = {True: True, False: True}, first, 0
+    while any(going_on.values()):
+        killing.run_well()  # a spare that is to go
+        datasets = world.datasets()
+        victim = stored_file(datasets[-1], world.source / "victim")
+        sharing = {dataset.name for dataset in datasets if stored_file(dataset, world.source / "victim").stat().st_ino == victim.stat().st_ino}
+        for damaged, status in ((True, 65), (False, 0)):
+            before = lists()
+            flip(victim, 3)
+            going_on[damaged] = killing.traced(at, "verify", "--no-catalog", program="syncropy", status=status)
+            left = lists()
+            after = verify(status)
+            assert after.keys() == (sharing if damaged else set()), f"killed at call {at}, and then noted in {after.keys()} of {sharing}"
+            for name, content in left.items():
+                assert content in (before.get(name), after.get(name)), f"killed at call {at}, the list of {name} is half a list"
+        killing.oracle.at_rest()
+        killing.counts["judged"] += 1
+        if number % 4 == 1:  # it is not linked again
+            flip(victim, 3)
+            verify(65)
+            world.run()
+            killing.counts["executed"] += 1
+            fresh = stored_file(world.newest(), world.source / "victim")
+            assert fresh.read_bytes() == b"content that nobody changes", "what is noted as damaged was linked"
+            flip(victim, 3)
+            assert not verify(0), "what is good again stays noted"
+        at, number = at + stride, number + 1
+
+
+def a_verification(killing, first, stride):
+    """syncropy verify where all is in order: it, or the process of it that reads the catalog. The catalog is as good as before, and not called damaged."""
+    killing.start_anew(0)
+    for _ in range(KEEP + 1):
+        killing.change()
+        killing.run_well()
+    for number, at in enumerate(calls_of(first, stride)):
+        going_on = killing.traced(at, "verify", program="syncropy")
+        killing.world.syncropy("verify")
+        killing.counts["executed"] += 1
+        killing.oracle.at_rest()
+        killing.counts["judged"] += 1
+        if number % 10 == 9 or not going_on:
+            killing.change()
+            killing.run_well()
+        if not going_on:
+            engine = killing.world.repository / ".syncropy/firebird"
+            for left in engine.glob("reference-*"):
+                os.utime(left, (0, 0))
+            killing.world.syncropy("verify")
+            assert not (left := list(engine.glob("reference-*"))), f"what those that were killed had made stays: {left}"
+            return
+
+
+def stored_file(dataset, path):
+    return dataset.tree / str(path)[1:]
+
+
+def an_emptying(killing, first, stride):
+    """syncropy empty-trash: only what is in the trash goes, though the same inodes have names in datasets; the next one empties it."""
+    killing.start_anew(0)
+    for _ in range(KEEP + 2):
+        killing.change()
+        killing.run_well()
+    trash = killing.world.repository / "a/.trash"
+    for at in calls_of(first, stride):
+        subprocess.run([*harness.AS_SERVER, "sh", "-c", 'mkdir -p "$2" && cp -al "$1" "$2/old"', "sh", killing.world.newest().folder, trash], check=True)
+        going_on = killing.traced(at, "empty-trash", program="syncropy")
+        killing.oracle.at_rest()
+        killing.counts["judged"] += 1
+        killing.world.syncropy("empty-trash")
+        killing.counts["executed"] += 1
+        assert not os.listdir(trash), f"killed at call {at}, the trash is not emptied by the next one"
+        if at % 16 == 0 or not going_on:
+            killing.change()
+            killing.run_well()
+        if not going_on:
+            return
+
+
+SCENES = {"upgrade": an_upgrade, "run": a_run, "recovery": a_recovery, "first run": a_first_run, "rebuild": a_rebuilding,
+          "backup of the catalog": a_backup_of_the_catalog, "deletion": a_deletion, "noting": a_noting, "emptying": an_emptying,
+          "verification": a_verification}
 
 
 def at_each_call(lab, scene, seed, stride=1, database=None, calls=inject.CHANGING):

@@ -9,7 +9,8 @@ import kills
 
 SEED = random.SystemRandom().randrange(1_000_000)
 # At each how manieth call. Which ones these are differs from time to time; the long form takes each.
-STRIDES = {"upgrade": 20, "run": 4, "recovery": 15, "first run": 110, "rebuild": 110, "backup of the catalog": 10, "deletion": 12}
+STRIDES = {"upgrade": 20, "run": 4, "recovery": 15, "first run": 110, "rebuild": 110, "backup of the catalog": 10, "deletion": 12, "noting": 10,
+           "emptying": 40, "verification": 600}
 CALLS = f"{inject.CHANGING},{inject.TALKING}"
 
 
