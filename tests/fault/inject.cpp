@@ -6,7 +6,7 @@
 // names is each openat(2) that may make or empty a file. A filter (seccomp) picks the calls, so that all others run at full speed.
 //
 // FILE gets a line "CALLS INJECTED WHERE": how many calls were counted, how many were injected, the first of these or "-": its name, and after a
-// colon which file it was about, where it was about one.
+// colon which file it was about, where it was about one; of one that asks for memory or a thread, which program or library wanted it.
 // strace(1) counts for each thread by itself and so never comes to some calls; that is why this is not strace.
 //
 // Exit status: that of COMMAND, 128 and the signal where one ended it; 99 for a failure of this program, said in one line.
@@ -203,10 +203,36 @@ class Tracer {
     ::ptrace(PTRACE_SETREGS, task, nullptr, &registers);
   }
 
+  // The first on the stack that is none of those through which everybody asks. (A word that was left there may deceive.)
+  static std::string caller(pid_t task, unsigned long long stack) {
+    struct Code {
+      unsigned long from = 0, to = 0;
+      std::string file;
+    };
+    const std::string of = "/proc/" + std::to_string(task);
+    std::vector<Code> all;
+    std::ifstream maps(of + "/maps");
+    for (std::string line; std::getline(maps, line);) {
+      Code code;
+      char rights[5] = {};
+      const std::size_t name = line.find('/');
+      if (name == std::string::npos || std::sscanf(line.c_str(), "%lx-%lx %4s", &code.from, &code.to, rights) != 3 || rights[2] != 'x') continue;
+      code.file = line.substr(name);
+      const std::string base = code.file.substr(code.file.rfind('/') + 1);
+      if (!base.starts_with("libc.") && !base.starts_with("ld-") && !base.starts_with("libstdc++") && !base.starts_with("libgcc")) all.push_back(code);
+    }
+    std::ifstream memory(of + "/mem", std::ios::binary);
+    memory.seekg(static_cast<std::streamoff>(stack));
+    unsigned long word = 0;
+    for (int i = 0; i < 8'192 && memory.read(reinterpret_cast<char*>(&word), sizeof word); ++i)
+      for (const Code& code : all)
+        if (word > code.from && word < code.to) return code.file;
+    return "the loader";
+  }
+
   static std::string about(pid_t task, const std::string& name, const user_regs_struct& registers) {
-    if (name == "mmap" || name == "mremap" || name == "brk" || name == "mprotect" || name.starts_with("clone") || name.ends_with("poll") || name == "socket" ||
-        name == "pipe2" || name == "eventfd2")
-      return {};
+    if (name == "mmap" || name == "mremap" || name == "brk" || name == "mprotect" || name.starts_with("clone")) return ":" + caller(task, registers.rsp);
+    if (name.ends_with("poll") || name == "socket" || name == "pipe2" || name == "eventfd2") return {};
     const std::string of = "/proc/" + std::to_string(task);
     char path[PATH_MAX] = {};
     std::string text;

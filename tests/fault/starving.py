@@ -16,6 +16,7 @@ import trees
 KEPT = 2      # datasets in the tier
 STALL = 5     # seconds that a peer may be silent
 NO_MEMORY = 71
+BEFORE_MAIN = (128 + signal.SIGSEGV, 128 + signal.SIGABRT)  # from there on a crash is told
 DEFECT = 70   # nothing that a machine lacks is one, but for what libraries do not survive
 
 
@@ -129,7 +130,7 @@ def judge(world, done, datasets, before, after, snapshot, statuses):
     """Of a run of the server: `statuses` are fitting besides 0, 3 and 4."""
     if done.status == 127 and done.err and "syncropy-server: " not in done.err.replace("syncropy-server: error while loading shared libraries", "") and after == before:
         return done.status  # the program did not begin
-    if done.status in (128 + signal.SIGSEGV, 128 + signal.SIGABRT, -signal.SIGSEGV, -signal.SIGABRT) and after == before and "syncropy-server: " not in done.err and NO_MEMORY in statuses:
+    if done.status in (*BEFORE_MAIN, -signal.SIGSEGV, -signal.SIGABRT) and after == before and "syncropy-server: " not in done.err and NO_MEMORY in statuses:
         return "ended before main()"  # from there on a crash is told
     expect(0 <= done.status < 128, f"ended by signal {done.status & 127}", done)
     expect(done.status in {0, 3, 4} | set(statuses), f"status {done.status} does not fit", done)
@@ -187,6 +188,7 @@ class StarvedAgent:
         self.listener = self.world.listener()
         self.report = self.world.folder / "injected-agent"
         self.where = {**starved.agent.where, "port": self.listener.getsockname()[1]}
+        self.began = True  # did the last one come to its main()?
 
     def run(self, what=(), statuses=frozenset()):
         """A run with an agent that something happens to; then what the agent did is judged, too. Returns the run, calls, injected, where."""
@@ -201,8 +203,9 @@ class StarvedAgent:
             status = agent.end()
         text = agent.text()
         agent.log.unlink()
+        self.began = "syncropy-agent: " in text.replace("syncropy-agent: error while loading shared libraries", "") or status not in (127, *BEFORE_MAIN)
         # SIGTERM meets one that could not start, and turns away for a while who connects.
-        expect(status in {0, 127} | set(statuses) or status == 128 + signal.SIGTERM and text.count(": error: ") == 1, f"the agent ended with status {status}: {text}", done)
+        expect(status in {0, 127} | set(statuses) or not self.began or status == 128 + signal.SIGTERM and text.count(": error: ") == 1, f"the agent ended with status {status}: {text}", done)
         if status == 127:
             expect(text and "syncropy-agent: error: " not in text, f"the agent did not begin: {text}", done)
         calls, injected, where = self.report.read_text().split(maxsplit=2)
