@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <span>
+#include <string>
 
 namespace syncropy {
 namespace {
@@ -260,7 +262,9 @@ constexpr std::span<const char* const> steps[] = {first_version, second_version,
 
 constexpr const char* not_ours = "name an empty or a new database as database.dbname";
 
-// The version is a view: like all other definitions it then appears with the one commit of its step.
+// The version is a view: like all other definitions it then appears with the one commit of its step. What it says is read as a row of the system's
+// table and not by asking it: Firebird looks up a view's definition without regard to transactions, and shows that of a step that another
+// program has not committed, whose tables are not there yet.
 int version_of(const firebird::Attachment& attachment) {
   firebird::Transaction transaction(attachment, firebird::Isolation::read);
   firebird::Statement relations(transaction, "SELECT COUNT(*), COUNT(CASE WHEN rdb$relation_name = 'SYNCROPY_SCHEMA' THEN 1 END) "
@@ -270,9 +274,15 @@ int version_of(const firebird::Attachment& attachment) {
   if (relations.integer(1) == 0)
     throw Error(ExitStatus::data, attachment.subject() + ": the database holds tables, but no catalog of syncropy", not_ours);
   relations.close();
-  firebird::Statement version(transaction, "SELECT version FROM syncropy_schema");
-  version.open(transaction);
-  return version.fetch() ? static_cast<int>(version.integer(0)) : 0;
+  firebird::Statement source(transaction, "SELECT rdb$view_source FROM rdb$relations WHERE rdb$relation_name = 'SYNCROPY_SCHEMA'");
+  source.open(transaction);
+  if (!source.fetch()) return 0;
+  const std::string text = source.text(transaction, 0, 1'000);
+  const std::size_t digits = text.find_first_of("0123456789");
+  int version = 0;
+  if (digits == std::string::npos || std::from_chars(text.data() + digits, text.data() + text.size(), version).ec != std::errc())
+    throw Error(ExitStatus::data, attachment.subject() + ": the view SYNCROPY_SCHEMA does not tell the version of the catalog", "make the catalog anew with 'syncropy rebuild-catalog'");
+  return version;
 }
 
 }  // namespace

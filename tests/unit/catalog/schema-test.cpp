@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <fstream>
+#include <thread>
 
 #include "fixture.hpp"
 #include "util/file.hpp"
@@ -34,6 +35,24 @@ TEST_P(SchemaTest, is_made_in_an_empty_database) {
   expect_error(ExitStatus::no_input, "no catalog yet", [&] { Catalog::open_existing(location); });
   Catalog catalog(location);
   EXPECT_TRUE(catalog.datasets().empty());
+}
+
+// Who opens it while another makes it gets one that is whole.
+TEST_P(SchemaTest, is_made_once_by_many_at_a_time) {
+  std::vector<std::string> failures(4);
+  std::vector<std::thread> threads;
+  for (std::string& failure : failures)
+    threads.emplace_back([&] {
+      try {
+        Catalog catalog(location);
+        catalog.remove("nobody", 1);
+        if (first_row(catalog, "SELECT COUNT(*) FROM removed_dataset") != "0") failure = "rows";
+      } catch (const Error& error) {
+        failure = error.line();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& failure : failures) EXPECT_EQ(failure, "");
 }
 
 TEST_P(SchemaTest, older_one_is_brought_up_to_date_and_what_it_holds_stays) {
