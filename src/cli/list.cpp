@@ -52,7 +52,7 @@ std::optional<std::set<std::string>> recorded_datasets(const ServerSettings& set
   }
 }
 
-struct Listed {
+struct ListedDataset {
   DatasetInfo info;
   std::uint64_t damaged = 0;  // paths of which verify has found that they are not as they should be
   [[nodiscard]] std::string state() const {
@@ -71,7 +71,7 @@ std::uint64_t damaged_paths(const ClientStore& store, const DatasetInfo& info) {
   }
 }
 
-void print_json(const Listed& listed, std::string_view recorded) {
+void print_json(const ListedDataset& listed, std::string_view recorded) {
   const DatasetInfo& info = listed.info;
   fmt::print(
       R"({{"client":"{}","tier":"{}","name":"{}","sequence":{},"started":"{}","finished":"{}","complete":{},"entries":{},"files":{},)"
@@ -91,7 +91,7 @@ ExitStatus verb_list(const std::string& config, const std::string& what, bool js
   const Repository repository = Repository::open(settings.repository, false);
   const std::vector<std::string> clients = filter.client.empty() ? repository.clients() : std::vector{filter.client};
   const auto recorded = recorded_datasets(settings, repository);
-  std::vector<Listed> datasets;
+  std::vector<ListedDataset> datasets;
   for (const std::string& client : clients) {
     const ClientStore store = repository.client(client);
     const ClientStore::Datasets all = store.datasets();
@@ -102,7 +102,7 @@ ExitStatus verb_list(const std::string& config, const std::string& what, bool js
   }
   auto in_catalog = [&](const DatasetInfo& info) { return !recorded ? "unknown" : recorded->contains(name_and_sequence(info)) ? "yes" : "no"; };
   if (json) {
-    for (const Listed& listed : datasets) {
+    for (const ListedDataset& listed : datasets) {
       const std::string_view known = in_catalog(listed.info);
       print_json(listed, known == "yes" ? "true" : known == "no" ? "false" : "null");
     }
@@ -113,13 +113,13 @@ ExitStatus verb_list(const std::string& config, const std::string& what, bool js
     return ExitStatus::success;
   }
   std::size_t width = 7, state_width = 8;
-  for (const Listed& listed : datasets) {
+  for (const ListedDataset& listed : datasets) {
     width = std::max(width, full_name(listed.info).size());
     state_width = std::max(state_width, listed.state().size());
   }
   fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<{}}  {}\n", "DATASET", width, "SEQ", "ENTRIES", "SIZE", "NEW FILES", "NEW SIZE",
              "STATE", state_width, "CATALOG");
-  for (const Listed& listed : datasets) {
+  for (const ListedDataset& listed : datasets) {
     const DatasetInfo& info = listed.info;
     fmt::print("{:<{}}  {:>4}  {:>11}  {:>10}  {:>9}  {:>10}  {:<{}}  {}\n", full_name(info), width, info.sequence, format_count(info.entries),
                format_bytes(info.bytes), format_count(info.new_files), format_bytes(info.new_bytes), listed.state(), state_width, in_catalog(info));

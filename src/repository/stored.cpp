@@ -11,6 +11,7 @@
 
 #include "model/limits.hpp"
 #include "repository/manifest-store.hpp"
+#include "repository/tree.hpp"
 #include "util/digest.hpp"
 #include "util/error.hpp"
 #include "util/fd.hpp"
@@ -18,7 +19,7 @@
 namespace syncropy {
 namespace {
 
-constexpr mode_t permission_bits = 07777, file_mode = 0400, folder_mode = 0700;
+constexpr mode_t permission_bits = 07777;
 constexpr std::size_t buffer_bytes = 1U << 20;
 constexpr std::uint64_t told_bytes = 8U << 20;
 constexpr std::uint64_t block_bytes = 512;  // what st_blocks counts (stat(2))
@@ -104,7 +105,7 @@ StoredState check_name(int folder, const std::string& name, const Entry& entry, 
     if (const StoredState state = check_target(folder, name, entry); state.damage) return state;
   if (!is_time(st.st_mtim, entry.stat.mtime)) return {DamageKind::time, 0};
   const mode_t mode = st.st_mode & permission_bits;
-  if (entry.stat.type != FileType::symlink && mode != (entry.stat.type == FileType::folder ? folder_mode : file_mode)) return {DamageKind::mode, 0};
+  if (entry.stat.type != FileType::symlink && mode != (entry.stat.type == FileType::folder ? stored_folder_mode : stored_file_mode)) return {DamageKind::mode, 0};
   return {};
 }
 

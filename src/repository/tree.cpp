@@ -16,8 +16,6 @@
 namespace syncropy {
 namespace {
 
-constexpr mode_t file_mode = 0400, folder_mode = 0700;
-
 // Times are compared as the filesystem keeps them, so one it had to clamp is not compared.
 bool has_time(const struct stat& st, const Timestamp& mtime) {
   constexpr std::int64_t clamps_above = 0x7FFFFFFF, clamps_below = -0x7FFFFFFF - 1;
@@ -58,7 +56,7 @@ int TreeBuilder::folder(std::string_view path) {
 
 void TreeBuilder::make_folder(std::string_view path) {
   if (path.empty()) return;  // tree/ itself
-  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), folder_mode) == 0) return;
+  if (::mkdirat(folder(parent_of(path)), std::string(name_of(path)).c_str(), stored_folder_mode) == 0) return;
   refuse_surplus(path);
   throw_errno(ExitStatus::repository, "make the stored folder", path);
 }
@@ -139,7 +137,7 @@ void TreeBuilder::link_within(std::string_view leader, const Entry& entry) {
   if (entry.stat.type == FileType::symlink) return make_symlink(entry.path, entry.details.link_target, entry.stat.mtime);
   Fd from(::openat(from_folder.get(), from_name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!from) throw_errno(ExitStatus::repository, "open the stored file", leader);
-  Fd file(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
+  Fd file(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, stored_file_mode));
   if (!file) throw_errno(ExitStatus::repository, "create the stored file", entry.path);
   FileSink sink(std::move(file), std::move(from), entry.path);
   sink.write_at_once();
@@ -209,7 +207,7 @@ void TreeBuilder::check_folder(const Entry& entry) {
 
 FileSink TreeBuilder::create_file(std::string_view path, std::string_view predecessor_path) {
   const std::string name(name_of(path));
-  Fd file(::openat(folder(parent_of(path)), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file_mode));
+  Fd file(::openat(folder(parent_of(path)), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, stored_file_mode));
   if (!file) {
     refuse_surplus(path);
     throw_errno(ExitStatus::repository, "create the stored file", path);

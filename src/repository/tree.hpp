@@ -1,6 +1,8 @@
 #pragma once
 // A tree being built beneath staging/tree, from the tree of the dataset before and from what the agent sends.
 
+#include <sys/types.h>
+
 #include <string>
 #include <string_view>
 
@@ -10,6 +12,8 @@
 #include "util/folder.hpp"
 
 namespace syncropy {
+
+inline constexpr mode_t stored_file_mode = 0400, stored_folder_mode = 0700;
 
 enum class LinkResult {
   linked,

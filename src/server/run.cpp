@@ -374,7 +374,7 @@ class ClientRun {
         gone.push_back(*replaced);
     }
     for (const StoredDataset& dataset : gone) retire(dataset.info);
-    in_catalog("what expired takes room in the catalog still: ", [&] { catalog_->trim(client_.name); });
+    in_catalog("what expired takes room in the catalog still: ", {}, [&] { catalog_->trim(client_.name); });
   }
 
   void retire(const DatasetInfo& info) {
@@ -384,18 +384,18 @@ class ClientRun {
       return;
     }
     line(Priority::info, "expired " + name, {{"SYNCROPY_DATASET", name}}, message_id::expired);
-    in_catalog(name + " is expired but still in the catalog: ", [&] { catalog_->remove(client_.name, info.sequence); });
+    in_catalog(name + " is expired but still in the catalog: ", {{"SYNCROPY_DATASET", name}}, [&] { catalog_->remove(client_.name, info.sequence); });
   }
 
   // Once a dataset is published and recorded, a catalog that goes away is no failure: the next run brings it in line.
   template <typename Call>
-  void in_catalog(const std::string& otherwise, Call call) {
+  void in_catalog(const std::string& otherwise, std::vector<LogField> fields, Call call) {
     if (!catalog_) return;
     try {
       call();
     } catch (const std::exception& failure) {
       catalog_.reset();
-      line(Priority::warning, otherwise + as_error(failure).line() + "; the next run takes it out", {}, message_id::not_recorded);
+      line(Priority::warning, otherwise + as_error(failure).line() + "; the next run takes it out", std::move(fields), message_id::not_recorded);
     }
   }
 

@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds status_interval{1'000};
 constexpr unsigned usual_patience = 900, most_patience = 86'400;
 
 // As the unit's TimeoutStartSec=, which a drop-in may shorten together with this.
-unsigned patience() {
+unsigned given_patience() {
   const char* text = std::getenv("SYNCROPY_PATIENCE");
   unsigned seconds = 0;
   if (text == nullptr) return usual_patience;
@@ -27,7 +27,7 @@ unsigned patience() {
 
 }  // namespace
 
-Ticker::Ticker(const std::deque<Progress>& clients) : clients_(clients), patience_(patience()), thread_([this] { tick(); }) {}
+Ticker::Ticker(const std::deque<Progress>& clients) : clients_(clients), patience_(given_patience()), thread_([this] { tick(); }) {}
 
 Ticker::~Ticker() {
   {
