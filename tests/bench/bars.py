@@ -28,7 +28,8 @@ class Bar:
 
     @property
     def shown(self):
-        return (f"{self.figure:,.0f}" if self.unit in ("bytes", "MiB") else f"{self.figure:.2f}") + (f" {self.unit}" if self.unit else "")
+        digits = 0 if self.unit in ("bytes", "MiB") else 2 if abs(self.figure - self.most) > 0.01 else 4  # a near miss must look like one
+        return f"{self.figure:,.{digits}f}" + (f" {self.unit}" if self.unit else "")
 
 
 def bars(results, limit):
