@@ -3,7 +3,8 @@
 // Runs COMMAND under ptrace(2), counts the named system calls of all its threads and processes in one line, and lets something happen at call N
 // (1 is the first), or at each from N up to another: the process is killed before the call is made, or the call fails, or it takes half of the
 // bytes. Counting begins when a program starts whose name begins with "syncropy": what leads there (setpriv) is not counted. `create` among the
-// names is each openat(2) that may make or empty a file. A filter (seccomp) picks the calls, so that all others run at full speed.
+// names is each openat(2) that may make or empty a file. A filter (seccomp) picks the calls, so that all others run at full speed. A datagram goes
+// whole or not at all, so half of one is never taken (glibc's getaddrinfo() would wait for ever for what netlink answers to half a question).
 //
 // FILE gets a line "CALLS INJECTED WHERE": how many calls were counted, how many were injected, the first of these or "-": its name, and after a
 // colon which file it was about, where it was about one; of one that asks for memory or a thread, which program or library wanted it.
@@ -17,6 +18,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -185,7 +187,7 @@ class Tracer {
     if (options_.only_creating && found->first == SYS_openat && !(registers.rdx & (O_CREAT | O_TRUNC))) return;
     ++calls_;
     if (options_.action == Action::count || calls_ < options_.first || calls_ > options_.last) return;
-    if (options_.action == Action::shorten && registers.rdx < 2) return;
+    if (options_.action == Action::shorten && (registers.rdx < 2 || is_datagram(task, static_cast<int>(registers.rdi)))) return;
     if (++injected_ == 1) where_ = found->second + about(task, found->second, registers);
     switch (options_.action) {
       case Action::kill: {
@@ -201,6 +203,19 @@ class Tracer {
       case Action::count: break;
     }
     ::ptrace(PTRACE_SETREGS, task, nullptr, &registers);
+  }
+
+  // Is descriptor `fd` of the task a socket of another type than a stream?
+  static bool is_datagram(pid_t task, int fd) {
+    const std::string process = status_field(task, "Tgid");
+    const int handle = process.empty() ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(process), 0));
+    const int copy = handle < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_getfd, handle, fd, 0));
+    int type = SOCK_STREAM;
+    socklen_t size = sizeof type;
+    const bool is_socket = copy >= 0 && ::getsockopt(copy, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+    if (copy >= 0) ::close(copy);
+    if (handle >= 0) ::close(handle);
+    return is_socket && type != SOCK_STREAM;
   }
 
   // The first on the stack that is none of those through which everybody asks. (A word that was left there may deceive.)
