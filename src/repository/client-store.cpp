@@ -33,6 +33,7 @@ constexpr const char* trash_folder = ".trash";
 constexpr const char* tree_folder = "tree";
 constexpr const char* manifest_folder = "manifest";
 constexpr const char* spare_manifest_folder = "spare-manifest";
+constexpr const char* removed_folder = "removed";
 constexpr const char* latest_link = "latest";
 
 Fd open_folder(int at, const std::string& name) { return Fd(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
@@ -172,7 +173,10 @@ std::optional<Staging> ClientStore::begin_with_spare(const std::string& name) co
     if (!DamageList::read(staging.folder.get()).empty()) throw Error(ExitStatus::data, where + " holds what verify has found damaged");
     if (rename_exclusive(staging.folder.get(), manifest_folder, staging.folder.get(), spare_manifest_folder) != 0)
       throw_errno(ExitStatus::data, "set aside the manifest of the spare in", where);
-    if (::mkdirat(staging.folder.get(), manifest_folder, 0700) != 0) throw_errno(ExitStatus::repository, "make", where);
+    for (const char* part : {manifest_folder, removed_folder})
+      if (::mkdirat(staging.folder.get(), part, 0700) != 0) throw_errno(ExitStatus::repository, "make", where);
+    staging.removed = open_folder(staging.folder.get(), removed_folder);
+    if (!staging.removed) throw_errno(ExitStatus::repository, "open", where + "/" + removed_folder);
     staging.spare_manifest = open_folder(staging.folder.get(), spare_manifest_folder);
     if (!staging.spare_manifest) throw_errno(ExitStatus::data, "open the manifest of the spare in", where);
     static_cast<void>(read_index(staging.spare_manifest.get(), where));
@@ -194,6 +198,7 @@ void ClientStore::open_parts(Staging& staging) const {
 void ClientStore::clear(Staging& staging) const {
   to_trash(staging.folder.get(), tree_folder);
   staging.spare_manifest = Fd();
+  staging.removed = Fd();
   if (::mkdirat(staging.folder.get(), tree_folder, 0700) != 0) throw_errno(ExitStatus::repository, "make", where_ + "/" + staging_folder + "/" + staging.name);
   open_parts(staging);
 }
@@ -204,6 +209,7 @@ void ClientStore::publish(Staging staging, Tier tier) const {
   const Fd target = subfolder(std::string(name_of(tier)).c_str(), true);
   draft_given(tier, read_index(staging.manifest.get(), where).info.sequence, staging.name);
   remove_tree(staging.folder.get(), spare_manifest_folder);
+  if (::unlinkat(staging.folder.get(), removed_folder, AT_REMOVEDIR) != 0 && errno != ENOENT) to_trash(staging.folder.get(), removed_folder);
   // Contents before name: without this, a power cut leaves whole trees of empty files under a published name.
   if (::syncfs(staging.folder.get()) != 0) throw_errno(ExitStatus::io, "sync the filesystem of", where);
   settle_given();  // before the name is given

@@ -51,7 +51,7 @@ void FileSink::hole_until(std::uint64_t offset) {
 
 void FileSink::write_kept() {
   written_any_ = true;
-  if (cloned_) return;
+  if (cloned_ || kept_.empty()) return;
   std::string buffer(copy_bytes, '\0');
   for (const Range& range : kept_) {
     for (std::uint64_t done = 0; done < range.length;) {

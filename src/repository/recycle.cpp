@@ -13,11 +13,10 @@ struct TooDifferent {};
 
 class Recycling {
  public:
-  Recycling(const Fd& tree, const Fd& is_tree, std::uint64_t entries, const std::function<void()>& between)
-      : builder_(tree, is_tree, true), most_(entries / 2), between_(between) {}
+  Recycling(const Staging& staging, const Fd& is_tree, std::uint64_t entries)
+      : builder_(staging.tree, is_tree, staging.removed), most_(entries / 2) {}
 
   void gone(const Entry& was) {
-    see();
     if (!has_stored_name(was) || is_removed(was.path)) return;
     work();
     touch(parent_of(was.path));
@@ -25,7 +24,6 @@ class Recycling {
   }
 
   void added(const Entry& is) {
-    see();
     if (!has_stored_name(is)) return;
     work();
     touch(parent_of(is.path));
@@ -33,7 +31,6 @@ class Recycling {
   }
 
   void changed(const Entry& was, const Entry& is) {
-    see();
     if (was.stat.type == FileType::folder && is.stat.type == FileType::folder) {
       builder_.check_folder(was);  // its time tells nothing once it is set
       if (was.stat.mtime != is.stat.mtime) touch_as(is);
@@ -59,9 +56,6 @@ class Recycling {
     Timestamp mtime;
   };
 
-  void see() {
-    if (++seen_ % 1'000 == 0 && between_) between_();
-  }
   // After chown -R every entry differs, and nothing of it is done anew.
   void work() {
     if (++done_ > most_) throw TooDifferent{};
@@ -104,16 +98,15 @@ class Recycling {
 
   TreeBuilder builder_;
   const std::uint64_t most_;
-  const std::function<void()>& between_;
-  std::uint64_t seen_ = 0, done_ = 0;
+  std::uint64_t done_ = 0;
   std::optional<std::string> removed_;  // the folder that was removed last, with all that was in it
   std::vector<Touched> touched_;
 };
 
 }  // namespace
 
-RecycleResult recycle_tree(const Fd& tree, ManifestReader& was, ManifestReader& is, const Fd& is_tree, const std::function<void()>& between) {
-  Recycling recycling(tree, is_tree, is.index().info.entries, between);
+RecycleResult recycle_tree(const Staging& staging, ManifestReader& was, ManifestReader& is, const Fd& is_tree) {
+  Recycling recycling(staging, is_tree, is.index().info.entries);
   try {
     compare_manifests(was, is,
                       {[&](const Entry& entry) { recycling.gone(entry); },

@@ -1,9 +1,8 @@
 #pragma once
 // An expired tree made into that of a newer dataset, by the difference of their manifests: it costs what changed between them.
 
-#include <functional>
-
 #include "repository/manifest-store.hpp"
+#include "repository/repository.hpp"
 #include "util/fd.hpp"
 
 namespace syncropy {
@@ -13,9 +12,8 @@ enum class RecycleResult {
   too_different,  // more than half of the entries would have to be done anew, or `is_tree` lacks one: a new tree is cheaper
 };
 
-// Makes `tree`, which is stored as `was` says, into one that is stored as `is` says, with links to `is_tree`, the tree of that dataset: names,
-// inodes and the times of folders. Throws SpareUnfit (tree.hpp) where a name is missing or too many. `between`, called every thousand entries,
-// may throw to end it.
-[[nodiscard]] RecycleResult recycle_tree(const Fd& tree, ManifestReader& was, ManifestReader& is, const Fd& is_tree, const std::function<void()>& between);
+// Makes the tree of `staging`, which is stored as `was` says, into one that is stored as `is` says, with links to `is_tree`, the tree of that
+// dataset: names, inodes and the times of folders. Throws SpareUnfit (tree.hpp) where a name is missing or too many.
+[[nodiscard]] RecycleResult recycle_tree(const Staging& staging, ManifestReader& was, ManifestReader& is, const Fd& is_tree);
 
 }  // namespace syncropy

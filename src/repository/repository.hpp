@@ -36,7 +36,8 @@ class Repository;
 struct Staging {
   std::string name;
   Fd folder, tree, manifest;
-  Fd spare_manifest;  // what `tree` holds when it is an expired one; empty where it is new and holds nothing
+  // Where `tree` is an expired one, what it holds, and where folders go that are taken out of it; empty where it is new and holds nothing.
+  Fd spare_manifest, removed;
 };
 
 // What runs have met, for `syncropy status`. Times are seconds since 1970 UTC.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "repository/rename.hpp"
 #include "util/error.hpp"
 #include "util/escape.hpp"
 #include "util/file.hpp"
@@ -44,8 +45,9 @@ bool has_stored_name(const Entry& entry) {
   }
 }
 
-TreeBuilder::TreeBuilder(const Fd& tree, const Fd& previous, bool recycled)
-    : tree_(tree.duplicate()), previous_(previous ? previous.duplicate() : Fd()), has_previous_(previous), recycled_(recycled) {}
+TreeBuilder::TreeBuilder(const Fd& tree, const Fd& previous, const Fd& removed)
+    : tree_(tree.duplicate()), previous_(previous ? previous.duplicate() : Fd()), removed_(removed ? removed.duplicate() : Fd()), has_previous_(previous),
+      recycled_(removed) {}
 
 int TreeBuilder::folder(std::string_view path) {
   const int fd = tree_.move_to(path);
@@ -173,7 +175,8 @@ void TreeBuilder::remove_stored(const Entry& entry) {
   struct stat st{};
   if (::fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode)) throw SpareUnfit("has no folder", entry.path);
   tree_.forget(entry.path);
-  remove_tree(parent, name);
+  // By its inode's number, which none has that is there.
+  if (rename_exclusive(parent, name, removed_.get(), std::to_string(st.st_ino)) != 0) throw_errno(ExitStatus::repository, "take away the stored folder", entry.path);
 }
 
 bool TreeBuilder::is_stored(const Entry& entry) {

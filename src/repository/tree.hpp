@@ -34,9 +34,9 @@ class SpareUnfit : public Error {
 // Not thread-safe: each worker has one of its own. Paths are entries' paths; their parents must have been made before.
 class TreeBuilder {
  public:
-  // `previous`: the tree/ of the dataset before; may be empty. `recycled`: `tree` is not new; where it holds a name that it must not, or
-  // lacks one that it must have, SpareUnfit is thrown.
-  TreeBuilder(const Fd& tree, const Fd& previous, bool recycled = false);
+  // `previous`: the tree/ of the dataset before; may be empty. `removed`: `tree` is not new, and this is where its folders go that are not
+  // wanted; where it holds a name that it must not, or lacks one that it must have, SpareUnfit is thrown.
+  TreeBuilder(const Fd& tree, const Fd& previous, const Fd& removed = Fd());
 
   void make_folder(std::string_view path);
   // Links `entry` (regular file or symbolic link) from the dataset before, where it is at `from`, or at the same path if that is empty,
@@ -50,7 +50,7 @@ class TreeBuilder {
   void make_symlink(std::string_view path, const std::string& target, Timestamp mtime);
   // Removes a file that was begun and is not wanted.
   void remove_file(std::string_view path);
-  // Of a recycled tree: removes what is stored of `entry`, a folder with all that is in it.
+  // Of a recycled tree: removes what is stored of `entry`. A folder goes by one rename, with all that is in it.
   void remove_stored(const Entry& entry);
   // Of a recycled tree: whether the file or symbolic link there is as `entry` says.
   [[nodiscard]] bool is_stored(const Entry& entry);
@@ -71,6 +71,7 @@ class TreeBuilder {
   void refuse_surplus(std::string_view path) const;
 
   FolderCursor tree_, previous_;
+  Fd removed_;
   bool has_previous_, recycled_;
 };
 

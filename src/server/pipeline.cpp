@@ -60,7 +60,7 @@ struct Pipeline::Job {
 };
 
 struct Pipeline::Worker {
-  Worker(const Fd& tree, const Fd& previous, bool recycled) : builders{TreeBuilder(tree, previous, recycled), TreeBuilder(tree, previous, recycled)} {}
+  Worker(const Fd& tree, const Fd& previous, const Fd& removed) : builders{TreeBuilder(tree, previous, removed), TreeBuilder(tree, previous, removed)} {}
   void make_room(Item& item) {
     if (std::exchange(item.occupied, false)) builder().remove_stored(item.entry);
   }
@@ -76,9 +76,9 @@ struct Pipeline::Worker {
   std::thread thread;
 };
 
-Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, bool recycled, std::uint64_t max_bytes, Progress& progress)
+Pipeline::Pipeline(const Fd& tree, const Fd& previous_tree, const Fd& removed, std::uint64_t max_bytes, Progress& progress)
     : progress_(progress), max_bytes_(max_bytes) {
-  for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree, recycled));
+  for (std::size_t i = 0; i < worker_count; ++i) workers_.push_back(std::make_unique<Worker>(tree, previous_tree, removed));
   try {
     for (auto& worker : workers_) worker->thread = std::thread([this, &worker = *worker] { work(worker); });
   } catch (...) {

@@ -92,8 +92,8 @@ struct Group {
 
 class Pipeline {
  public:
-  // `recycled`: `tree` holds already what `previous_tree` does. `max_bytes`: what regular files may hold together that come from the agent.
-  Pipeline(const Fd& tree, const Fd& previous_tree, bool recycled, std::uint64_t max_bytes, Progress& progress);
+  // `removed`: `tree` holds already what `previous_tree` does; see TreeBuilder. `max_bytes`: what regular files may hold together that come from the agent.
+  Pipeline(const Fd& tree, const Fd& previous_tree, const Fd& removed, std::uint64_t max_bytes, Progress& progress);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;

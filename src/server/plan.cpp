@@ -36,7 +36,7 @@ class Planner {
   Planner(AgentSession& agent, const ClientSettings& client, const std::optional<PreviousDataset>& previous, const Staging& staging, DatasetInfo& info,
           Progress& progress, SegmentFeed& feed, std::shared_ptr<Pipeline> pipeline, const Fd& previous_tree)
       : agent_(agent), client_(client), staging_(staging), info_(info), progress_(progress), pipeline_(std::move(pipeline)),
-        recycled_(staging.spare_manifest), builder_(staging.tree, previous_tree, recycled_), left_builder_(staging.tree, {}, recycled_) {
+        recycled_(staging.spare_manifest), builder_(staging.tree, previous_tree, staging.removed), left_builder_(staging.tree, {}, staging.removed) {
     const ManifestIndex* previous_index = nullptr;
     Fd previous_manifest;
     if (previous) {
@@ -474,7 +474,7 @@ void take_dataset(AgentSession& agent, const ClientSettings& client, const std::
     previous_tree = open_beneath(previous->folder.get(), "tree", O_RDONLY | O_DIRECTORY);
     if (!previous_tree) throw_errno(ExitStatus::data, "open", "the tree of the newest dataset");
   }
-  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, static_cast<bool>(staging.spare_manifest), client.max_bytes, progress);
+  const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, staging.removed, client.max_bytes, progress);
   Planner planner(agent, client, previous, staging, info, progress, feed, pipeline, previous_tree);
   try {
     progress.stage = "listing";

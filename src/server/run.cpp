@@ -286,7 +286,7 @@ class ClientRun {
     ManifestReader was(staging.spare_manifest.duplicate(), client_.name + "/.staging/" + staging.name);
     ManifestReader is(open_part(*previous, "manifest"), client_.name + "/" + std::string(name_of(previous->info.tier)) + "/" + previous->info.name);
     try {
-      if (recycle_tree(staging.tree, was, is, open_part(*previous, "tree"), {}) == RecycleResult::recycled) return;
+      if (recycle_tree(staging, was, is, open_part(*previous, "tree")) == RecycleResult::recycled) return;
     } catch (const SpareUnfit&) {
       throw;
     } catch (const Error& error) {

@@ -181,6 +181,25 @@ def test_all_owners_changed_stores_nothing(world):
     world.check()
 
 
+def test_a_folder_that_is_gone_goes_by_one_rename(world):
+    """Whatever is in it: the run that takes it out of the spare does not wait for that."""
+    start(world)
+    tree = until_there_is_a_spare(world) / "tree"
+    inode = tree.stat().st_ino
+    folder = next(path for path in sorted(world.source.iterdir()) if path.is_dir() and not path.is_symlink() and any(path.iterdir()))
+    inside = files(tree / str(folder)[1:])
+    assert inside
+    shutil.rmtree(folder)
+    world.run()
+    newest = world.newest()
+    assert newest.tree.stat().st_ino == inode and sorted(os.listdir(newest.folder)) == ["manifest", "tree"]
+    stored.check_is(newest, world.source, world.snapshot())
+    found, = [path for path in (world.repository / "a/.trash").glob("*/*") if path.is_dir() and files(path) == inside]
+    done = world.syncropy("empty-trash")
+    assert done.status == 0 and not found.exists(), done
+    world.check()
+
+
 def remove_a_file(tree):
     next(path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink()).unlink()
 
