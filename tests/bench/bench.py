@@ -180,7 +180,12 @@ def wait_for_port(port, process, what, log):
 # --- The filesystem -------------------------------------------------------------------------------------------------------
 
 class Filesystem:
-    """An ext4 on a loop device, in a file without a name."""
+    """An ext4 on a loop device, in a file without a name.
+
+    The device reads and writes that file directly, where what is beneath can: else each page would be copied once more into the machine's
+    memory, by the tool's two cores, and a sync would wait for it: 2 GiB of zeros took 8.2 s where they take 4.7, and 1.4 in a file that has its
+    room already.
+    """
 
     def __init__(self, folder, mount, size, inodes):
         """`size` in bytes: room is taken as it is used."""
@@ -189,9 +194,21 @@ class Filesystem:
         with tempfile.NamedTemporaryFile(prefix="syncropy-bench.", suffix=".ext4", dir=folder) as image:
             image.truncate(size)
             quiet("mkfs.ext4", "-q", "-F", "-N", inodes, "-E", "lazy_itable_init=0,lazy_journal_init=0", image.name)
-            quiet("mount", "-o", "loop", image.name, mount)
+            device = self.attach(image.name)
+            try:
+                quiet("mount", device, mount)
+            finally:
+                quiet("losetup", "--detach", device)  # once it is unmounted
             self.image = os.open(image.name, os.O_RDONLY | os.O_CLOEXEC)
         self.root = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @staticmethod
+    def attach(image):
+        for options in (["--direct-io=on"], []):
+            attached = subprocess.run(["losetup", "--find", "--show", *options, image], capture_output=True, text=True)
+            if attached.returncode == 0:
+                return attached.stdout.strip()
+        raise Stop(f"losetup: {attached.stderr.strip()}")
 
     def settle(self):
         """All that anybody wrote is on the disk, and the image's own pages leave the memory to the files' pages."""
