@@ -84,7 +84,7 @@ class Killing:
             assert done.done.status == (status or 71) and "the process that reads the catalog was killed" in done.done.err and "catalog is damaged" not in done.done.err, done
             self.counts["a process of it killed"] += 1
         self.counts["injected"] += 1
-        self.counts[f"at {done.where}"] += 1
+        self.counts[f"at {done.where.partition(':')[0]}"] += 1
         return True
 
 
