@@ -10,6 +10,8 @@ import trees
 import wire
 from harness import AGENT, SERVER
 from peers import TlsAgent, connect, context
+from test_attack import MiB_MORE
+from test_flood import memory_of
 
 LEAST = 40
 
@@ -45,7 +47,7 @@ def test_servers_that_an_agent_must_not_believe(lab):
         agent = world.agent()
         forge = certificates.Forge(world.folder / "forged", lab.pki.ca, lab.pki.foreign, SERVER, "backup.test", "clientAuth")
         assert greeted(agent.address, loosely(certificates.good_is_believed(forge), lab.pki.ca, False)), "even the good one is refused"
-        kinds = forge.kinds(time.time())
+        kinds, normal = forge.kinds(time.time()), memory_of(agent.pid)
         shown, believed, unshown = 0, [], []
         for name, pair in kinds.items():
             try:
@@ -59,6 +61,7 @@ def test_servers_that_an_agent_must_not_believe(lab):
         print(f"{shown} bad certificates shown to the agent; not shown: {unshown}")
         assert not believed
         assert shown >= LEAST
+        assert memory_of(agent.pid) <= normal + MiB_MORE
         assert agent.runs() and greeted(agent.address, context(lab.pki.server, lab.pki.ca, as_server=False))
 
 

@@ -16,7 +16,8 @@ import harness
 import trees
 import wire
 from alphabet import FOLDER, REGULAR, Stat
-from test_attack import TOKEN
+from test_attack import MiB_MORE, TOKEN
+from test_flood import memory_of
 from test_restore_hostile import CONTENT_OF_FILE, CREATED, DIGEST, PLACE, ROOT, begin, outcomes, place, worker  # noqa: F401
 
 SWAPS = int(os.environ.get("SYNCROPY_SWAPS", 150_000))
@@ -97,6 +98,7 @@ def test_swaps_under_lists_and_fetches(lab, swapper, outside):
         where = swapped_source(world, folder)
         agent = world.plain_agent()
         inside = str(where)[1:].encode()
+        normal = None
         total, rounds, listings, fetched, refused = 0, 0, 0, 0, 0
         swapping = Swapping(swapper, where, "swap", "other")
         try:
@@ -121,6 +123,7 @@ def test_swaps_under_lists_and_fetches(lab, swapper, outside):
                         else:
                             refused += 1
                     connection.send(wire.BYE)
+                normal = normal or memory_of(agent.pid)
                 rounds += 1
                 if rounds % 100 == 0:
                     total += swapping.stop()
@@ -128,7 +131,9 @@ def test_swaps_under_lists_and_fetches(lab, swapper, outside):
         finally:
             total += swapping.stop()
         assert not watch.events(), "what lies outside was touched"
-        print(f"{total} swaps, {listings} listings, {fetched} files fetched, {refused} refused")
+        peak = memory_of(agent.pid)
+        print(f"{total} swaps, {listings} listings, {fetched} files fetched, {refused} refused, {peak} MiB at most, {normal} after the first of them")
+        assert normal and peak <= normal + MiB_MORE
         assert total >= SWAPS and listings and fetched and refused
 
 
