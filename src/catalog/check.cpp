@@ -7,6 +7,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstring>
 #include <ctime>
 #include <optional>
 #include <set>
@@ -54,14 +58,21 @@ std::optional<std::int64_t> optional_integer(const Statement& statement, unsigne
 constexpr const char* reference_name = "reference-";  // and the process, and .fdb
 constexpr std::time_t reference_seconds = 3'600;      // one is needed for less than one of them
 
-// Of those that were killed.
+// Is there such a process? One in another namespace that is not seen from here still has open what is taken from it.
+bool is_alive(std::string_view number) {
+  pid_t process = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), process);
+  return error == std::errc() && process > 0 && (::kill(process, 0) == 0 || errno != ESRCH);
+}
+
+// Of those that were killed. Another process may have got the number of one meanwhile.
 void remove_left_references(const std::string& folder) {
   const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return;
   struct stat st{};
   for (const std::string& name : names_in(fd.get()))
     if (name.starts_with(reference_name) && ::fstatat(fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        st.st_mtime + reference_seconds < std::time(nullptr))
+        (!is_alive(std::string_view(name).substr(std::strlen(reference_name))) || st.st_mtime + reference_seconds < std::time(nullptr)))
       ::unlinkat(fd.get(), name.c_str(), 0);
 }
 

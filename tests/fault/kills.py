@@ -302,7 +302,7 @@ def a_verification(killing, first, stride):
             killing.change()
             killing.run_well()
         if not going_on:
-            engine = killing.world.repository / ".syncropy/firebird"
+            engine = killing.world.repository / ".syncropy/firebird"  # which has not the room for what all of them have left
             for left in engine.glob("reference-*"):
                 os.utime(left, (0, 0))
             killing.world.syncropy("verify")
