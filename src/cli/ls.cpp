@@ -60,7 +60,7 @@ ExitStatus verb_ls(const std::string& config, const std::string& dataset, const 
   const std::string wanted = relative(path);
   const Fd folder = selected.store.open_dataset(selected.info.tier, selected.info.name);
   Fd manifest = open_beneath(folder.get(), "manifest", O_RDONLY | O_DIRECTORY);
-  if (!manifest) throw_errno(ExitStatus::data, "open the manifest of", full_name(selected.info));
+  if (!manifest) throw_errno(damage_status(errno), "open the manifest of", full_name(selected.info));
   ManifestReader reader(std::move(manifest), full_name(selected.info));
   reader.seek(wanted);
   const DamageList damage = DamageList::read(folder.get());

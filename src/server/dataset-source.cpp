@@ -62,7 +62,7 @@ std::string entry_path(std::string path) {
 DatasetSource::DatasetSource(Fd folder, std::string name)
     : folder_(std::move(folder)), name_(std::move(name)), info_(manifest().index().info),
       tree_(open_beneath(folder_.get(), "tree", O_RDONLY | O_DIRECTORY)) {
-  if (tree_.move_to("") < 0) throw_errno(ExitStatus::data, "open the tree of", name_);
+  if (tree_.move_to("") < 0) throw_errno(damage_status(errno), "open the tree of", name_);
 }
 
 DatasetSource::DatasetSource(const SelectedDataset& selected)
@@ -80,7 +80,7 @@ DatasetSource DatasetSource::from_folder(const std::string& folder) {
 
 ManifestReader DatasetSource::manifest() const {
   Fd manifest = open_beneath(folder_.get(), "manifest", O_RDONLY | O_DIRECTORY);
-  if (!manifest) throw_errno(ExitStatus::data, "open the manifest of", name_);
+  if (!manifest) throw_errno(damage_status(errno), "open the manifest of", name_);
   return ManifestReader(std::move(manifest), name_);
 }
 

@@ -87,7 +87,7 @@ class Planner {
 
   static Fd open_manifest(const Fd& dataset) {
     Fd manifest = open_beneath(dataset.get(), "manifest", O_RDONLY | O_DIRECTORY);
-    if (!manifest) throw_errno(ExitStatus::data, "open", "the manifest of the newest dataset");
+    if (!manifest) throw_errno(damage_status(errno), "open", "the manifest of the newest dataset");
     return manifest;
   }
 
@@ -472,7 +472,7 @@ void take_dataset(AgentSession& agent, const ClientSettings& client, const std::
   Fd previous_tree;
   if (previous) {
     previous_tree = open_beneath(previous->folder.get(), "tree", O_RDONLY | O_DIRECTORY);
-    if (!previous_tree) throw_errno(ExitStatus::data, "open", "the tree of the newest dataset");
+    if (!previous_tree) throw_errno(damage_status(errno), "open", "the tree of the newest dataset");
   }
   const auto pipeline = std::make_shared<Pipeline>(staging.tree, previous_tree, staging.removed, client.max_bytes, progress);
   Planner planner(agent, client, previous, staging, info, progress, feed, pipeline, previous_tree);

@@ -297,7 +297,7 @@ class ClientRun {
 
   static Fd open_part(const PreviousDataset& dataset, const char* name) {
     Fd part = open_beneath(dataset.folder.get(), name, O_RDONLY | O_DIRECTORY);
-    if (!part) throw_errno(ExitStatus::data, "open", "the " + std::string(name) + " of the newest dataset");
+    if (!part) throw_errno(damage_status(errno), "open", "the " + std::string(name) + " of the newest dataset");
     return part;
   }
 

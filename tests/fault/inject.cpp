@@ -5,9 +5,11 @@
 // bytes. Counting begins when a program starts whose name begins with "syncropy": what leads there (setpriv) is not counted. `create` among the
 // names is each openat(2) that may make or empty a file. A filter (seccomp) picks the calls, so that all others run at full speed. A datagram goes
 // whole or not at all, so half of one is never taken (glibc's getaddrinfo() would wait for ever for what netlink answers to half a question).
+// `waiting` among the names leaves out calls on a file of a disk, which none interrupts.
 //
 // FILE gets a line "CALLS INJECTED WHERE": how many calls were counted, how many were injected, the first of these or "-": its name, and after a
-// colon which file it was about, where it was about one; of one that asks for memory or a thread, which program or library wanted it.
+// colon which file it was about, where it was about one; of one that asks for memory or a thread, which program or library wanted it. It is written
+// once something was injected, too: of a command that hangs then and is killed, that is known.
 // strace(1) counts for each thread by itself and so never comes to some calls; that is why this is not strace.
 //
 // Exit status: that of COMMAND, 128 and the signal where one ended it; 99 for a failure of this program, said in one line.
@@ -19,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -76,6 +79,7 @@ struct Options {
   std::string report;
   std::map<long, std::string> calls;  // number → name
   bool only_creating = false;         // of openat
+  bool only_waiting = false;          // not on a file of a disk
   long first = 0, last = 0;
   Action action = Action::count;
   int error = 0;
@@ -104,6 +108,10 @@ Options read_options(char** argument) {
     else if (option == "--calls") {
       std::istringstream names(value());
       for (std::string name; std::getline(names, name, ',');) {
+        if (name == "waiting") {
+          options.only_waiting = true;
+          continue;
+        }
         if (name == "create") options.only_creating = true;
         const auto found = numbers.find(name == "create" ? "openat" : name);
         if (found == numbers.end()) fail("no such call known: " + name);
@@ -185,10 +193,14 @@ class Tracer {
     const auto found = options_.calls.find(static_cast<long>(registers.orig_rax));
     if (found == options_.calls.end()) return;
     if (options_.only_creating && found->first == SYS_openat && !(registers.rdx & (O_CREAT | O_TRUNC))) return;
+    if (options_.only_waiting && is_of_disk(task, static_cast<int>(registers.rdi))) return;
     ++calls_;
     if (options_.action == Action::count || calls_ < options_.first || calls_ > options_.last) return;
     if (options_.action == Action::shorten && (registers.rdx < 2 || is_datagram(task, static_cast<int>(registers.rdi)))) return;
-    if (++injected_ == 1) where_ = found->second + about(task, found->second, registers);
+    if (++injected_ == 1) {
+      where_ = found->second + about(task, found->second, registers);
+      if (options_.action != Action::kill) report();
+    }
     switch (options_.action) {
       case Action::kill: {
         const std::string process = status_field(task, "Tgid");
@@ -203,6 +215,11 @@ class Tracer {
       case Action::count: break;
     }
     ::ptrace(PTRACE_SETREGS, task, nullptr, &registers);
+  }
+
+  static bool is_of_disk(pid_t task, int fd) {
+    struct stat st{};
+    return ::stat(("/proc/" + std::to_string(task) + "/fd/" + std::to_string(fd)).c_str(), &st) == 0 && S_ISREG(st.st_mode);
   }
 
   // Is descriptor `fd` of the task a socket of another type than a stream?

@@ -36,13 +36,17 @@ class Injected:
 
 def run(world, calls, *arguments, program_name="syncropy-server", at=None, upto=None, kill=False, error=None, short=False, user=harness.AS_SERVER,
         patience=harness.PATIENCE):
-    """Runs a program of the world with something at call `at`, or at each from there up to `upto`. Without `at` its calls are only counted."""
+    """subprocess.TimeoutExpired, when it hangs, tells `where`, too. Runs a program of the world with something at call `at`, or at each from there up to `upto`. Without `at` its calls are only counted."""
     report = world.folder / "injected"
     report.unlink(missing_ok=True)
     prefix = [program(world.lab), "--report", report, "--calls", calls]
     if at is not None:
         prefix += ["--at", at] + (["--upto", upto] if upto else []) + (["--kill"] if kill else ["--short"] if short else ["--error", error])
-    done = world.execute(program_name, *arguments, prefix=prefix, user=user, patience=patience)
+    try:
+        done = world.execute(program_name, *arguments, prefix=prefix, user=user, patience=patience)
+    except subprocess.TimeoutExpired as hangs:
+        hangs.where = report.read_text().split(maxsplit=2)[2].strip() if report.exists() else "-"
+        raise
     assert done.status != 99 and report.exists(), f"nothing was traced: {done}"
     counted, injected, where = report.read_text().split(maxsplit=2)
     return Injected(int(counted), int(injected), where.strip(), done)
